@@ -1,0 +1,79 @@
+"""The configuration: typed, strict and small.
+
+Every file in `config/` is one `Config`. Unknown keys fail with the nearest known one, `1e-4` is a
+number, `!include FILE` pulls in another file, and `a.b=c` overrides a single value. `narrow` keeps
+the sections that one stage uses, so that a change elsewhere leaves that stage's outputs alone.
+"""
+
+from hybridom.config.base import Period, Section
+from hybridom.config.data import (
+    ClimatologyConfig,
+    GridConfig,
+    PathsConfig,
+    PeriodsConfig,
+    SourceConfig,
+    TwinConfig,
+)
+from hybridom.config.files import (
+    config_hash,
+    json_schema,
+    load,
+    load_stage,
+    merge,
+    parse_override,
+    read_mapping,
+    read_yaml,
+    validate,
+    write_stage,
+)
+from hybridom.config.model import (
+    CheckpointConfig,
+    CurriculumStage,
+    LossConfig,
+    LossWeights,
+    NetworkConfig,
+    NetworksConfig,
+    SkeletonConfig,
+    TrainingConfig,
+    ValidationConfig,
+)
+from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
+from hybridom.config.root import Config
+from hybridom.config.stages import STAGES, StageConfig, narrow
+
+__all__ = [
+    "STAGES",
+    "CheckpointConfig",
+    "ClimatologyConfig",
+    "Config",
+    "CurriculumStage",
+    "EvaluationConfig",
+    "FiguresConfig",
+    "ForecastConfig",
+    "GridConfig",
+    "LossConfig",
+    "LossWeights",
+    "NetworkConfig",
+    "NetworksConfig",
+    "PathsConfig",
+    "Period",
+    "PeriodsConfig",
+    "Section",
+    "SkeletonConfig",
+    "SourceConfig",
+    "StageConfig",
+    "TrainingConfig",
+    "TwinConfig",
+    "ValidationConfig",
+    "config_hash",
+    "json_schema",
+    "load",
+    "load_stage",
+    "merge",
+    "narrow",
+    "parse_override",
+    "read_mapping",
+    "read_yaml",
+    "validate",
+    "write_stage",
+]

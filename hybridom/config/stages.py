@@ -1,0 +1,60 @@
+"""Which sections each stage is given."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from hybridom.config.root import Config
+from hybridom.variables import FORCING_SETS
+
+# Sections that each stage uses; nothing else reaches it.
+STAGES: dict[str, tuple[str, ...]] = {
+    "twin": ("source", "twin"),
+    "check": ("paths", "source", "grid", "periods", "forcing"),
+    "grid": ("paths", "source", "grid", "periods"),
+    "state": ("paths", "source", "grid", "periods", "forcing"),
+    "climatology": ("paths", "grid", "periods", "forcing", "climatology"),
+    "train": (
+        "experiment",
+        "paths",
+        "grid",
+        "periods",
+        "forcing",
+        "skeleton",
+        "networks",
+        "training",
+    ),
+    "forecast": ("experiment", "paths", "grid", "forcing", "forecast"),
+    "evaluate": ("experiment", "paths", "grid", "forecast", "evaluation"),
+    "figures": ("experiment", "paths", "grid", "forecast", "evaluation", "figures"),
+}
+
+
+class StageConfig:
+    """The sections of a `Config` that one stage uses, as attributes."""
+
+    def __init__(self, stage: str, sections: dict[str, object]) -> None:
+        self.stage = stage
+        self._sections = sections
+
+    def __getattr__(self, name: str) -> object:
+        if name == "forcing_names":
+            return FORCING_SETS[str(self._sections["forcing"])]
+        try:
+            return self.__dict__["_sections"][name]
+        except KeyError:
+            raise AttributeError(
+                f"stage {self.__dict__.get('stage')!r} is not given section {name!r}"
+            ) from None
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain Python values, ready for YAML or JSON."""
+        return {
+            name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            for name, value in self._sections.items()
+        }
+
+
+def narrow(config: Config | StageConfig, stage: str) -> StageConfig:
+    """Keep the sections of `config` that `stage` uses."""
+    return StageConfig(stage, {name: getattr(config, name) for name in STAGES[stage]})

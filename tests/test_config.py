@@ -1,0 +1,125 @@
+"""The configuration refuses what it does not know and resolves what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hybridom.config import STAGES, config_hash, load, load_stage, merge, narrow, write_stage
+from hybridom.errors import UserError
+
+CONFIG = Path(__file__).parents[1] / "config"
+DEMO = CONFIG / "demo.yaml"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_committed_file_is_valid(path: Path) -> None:
+    assert load(path).experiment == path.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "named", "near"),
+    [
+        ("training.learning_rte=1", "training.learning_rte", "learning_rate"),
+        ("skelton.substeps=3", "skelton", "skeleton"),
+        ("networks.ilap.embd=3", "networks.ilap.embd", "embed"),
+        ("training.loss.weights.theta=3", "training.loss.weights.theta", "thetao"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(
+    override: str, named: str, near: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        load(DEMO, [override])
+    message = str(error.value)
+    assert f"unknown key '{named}'" in message
+    assert f"did you mean '{near}'" in message
+    assert "\n" not in message
+
+
+def test_an_unknown_key_inside_a_list_is_named() -> None:
+    with pytest.raises(UserError, match=r"unknown key 'training.curriculum.0.stps'.*'steps'"):
+        load(DEMO, ["training.curriculum=[{days: 1, steps: 3, stps: 4}]"])
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "0.0001", ".0001"])
+def test_every_spelling_of_a_number_is_a_number(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"base: !include {DEMO}\ntraining: {{learning_rate: {text}}}\n")
+    assert load(path).training.learning_rate == 1e-4
+
+
+def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones() -> None:
+    config = load(DEMO, ["training.batch=3", "training.batch=5", "figures.dpi=80"])
+    assert config.training.batch == 5
+    assert config.figures.dpi == 80
+
+
+def test_merging_keeps_the_neighbours_of_an_overridden_key() -> None:
+    assert merge({"a": {"b": 1, "c": 2}}, {"a.b": 3}) == {"a": {"b": 3, "c": 2}}
+    assert merge({"a": 1}, {"a": {"b": 2}}) == {"a": {"b": 2}}
+
+
+def test_an_included_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("base: !include nowhere.yaml\n")
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        load(path)
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("experiment: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["periods.test.start=2003-06-01"], "periods overlap"),
+        (["twin.end=2004-06-01"], "twin simulates"),
+        (["forecast.days=200"], "outside periods.test"),
+        (["figures.start=2004-03-02"], "no start date of forecast"),
+        (["grid.resolution=7"], "no multiple of resolution"),
+        (["source.kind=files", "source.ocean_dir=null"], "needs ocean_dir and forcing_dir"),
+        (["periods.train.end=2000-01-01"], "lies before start"),
+        (["training.batch=0"], "greater than or equal to 1"),
+        (["training.learning_rate=.inf"], "finite"),
+    ],
+)
+def test_values_that_do_not_fit_together_are_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load(DEMO, overrides)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_the_same_sections_from_both_kinds_of_file(
+    tmp_path: Path, stage: str
+) -> None:
+    config = load(DEMO)
+    path = tmp_path / "stage.yaml"
+    write_stage(config, stage, path)
+    assert set(yaml.safe_load(path.read_text())) == set(STAGES[stage])
+    whole, part = load_stage(DEMO, stage), load_stage(path, stage)
+    assert config_hash(whole) == config_hash(part) == config_hash(narrow(config, stage))
+
+
+def test_a_stage_cannot_see_the_sections_of_another() -> None:
+    stage = load_stage(DEMO, "figures")
+    with pytest.raises(AttributeError, match="not given section 'training'"):
+        _ = stage.training
+
+
+def test_a_plot_option_changes_the_figures_stage_alone() -> None:
+    before, after = load(DEMO), load(DEMO, ["figures.dpi=77"])
+    changed = {s for s in STAGES if config_hash(narrow(before, s)) != config_hash(narrow(after, s))}
+    assert changed == {"figures"}
+
+
+def test_the_loss_changes_the_training_stage_alone() -> None:
+    before, after = load(DEMO), load(DEMO, ["training.loss.kind=mae"])
+    changed = {s for s in STAGES if config_hash(narrow(before, s)) != config_hash(narrow(after, s))}
+    assert changed == {"train"}
