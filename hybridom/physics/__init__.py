@@ -1,0 +1,1 @@
+"""The numerical ocean: one differentiable day of tracers, pressure and vorticity in plain torch."""

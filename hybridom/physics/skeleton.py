@@ -1,0 +1,223 @@
+"""The skeleton: one day of the numerical ocean.
+
+Over the day the horizontal velocities of the state stay as they are, and w follows from
+continuity; temperature and salinity are carried and mixed by them, pressure follows the evolving
+density, and relative vorticity follows the evolving geostrophic flow.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hybridom.config import SkeletonConfig
+from hybridom.constants import SECONDS_PER_DAY
+from hybridom.grid import Grid
+from hybridom.masks import Mask
+from hybridom.operators import Geometry, surface_geometry
+from hybridom.physics.advection import limited_fluxes, upwind_weights
+from hybridom.physics.continuity import sea_surface_tendency, vertical_velocity
+from hybridom.physics.eos import density_anomaly
+from hybridom.physics.fluxes import FaceWeights, convergence, face_fluxes
+from hybridom.physics.mixing import diffusion_weights
+from hybridom.physics.pressure import hydrostatic_pressure
+from hybridom.physics.stability import require_finite, require_stable
+from hybridom.physics.time_integration import Fields, integrate
+from hybridom.physics.vorticity import (
+    geostrophic_velocity,
+    planetary_advection,
+    relative_advection,
+    relative_vorticity,
+    stretching,
+    wind_curl,
+)
+from hybridom.state import Forcing, OceanState
+
+
+@dataclass(frozen=True)
+class SkeletonResult:
+    """Fields at centres after one day, zero on land.
+
+    Attributes:
+        thetao: Potential temperature (..., nz, ny, nx), degC.
+        so: Salinity (..., nz, ny, nx), 1e-3.
+        zos: Sea-surface height (..., ny, nx), m.
+        vorticity: Relative vorticity (..., nz, ny, nx), s-1.
+    """
+
+    thetao: Tensor
+    so: Tensor
+    zos: Tensor
+    vorticity: Tensor
+
+
+class Skeleton(nn.Module):
+    """One day of tracer transport and quasi-geostrophic vorticity, differentiable, no parameters.
+
+    Every field may carry leading axes (batch). Land cells of the input may hold anything. The
+    `advection` of the configuration is that of the tracers; vorticity, which is no conserved
+    quantity here, is always advected by first-order upwind differences. Building a skeleton at all
+    (`enabled`) is up to the caller.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        wet: Mask,
+        config: SkeletonConfig,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Build the core of `grid`.
+
+        Args:
+            grid: The grid.
+            wet: Ocean cells (nz, ny, nx), bool.
+            config: Terms, coefficients and time scheme.
+            dtype: Type of the metrics, and of the fields that will be passed.
+
+        Raises:
+            UserError: The mask does not fit the grid.
+        """
+        super().__init__()
+        self.grid = grid
+        self.config = config
+        self.geometry = Geometry(grid, wet, dtype)
+        self.surface = surface_geometry(grid, wet, dtype)
+        self.dt = SECONDS_PER_DAY / config.substeps
+
+    def forward(self, state: OceanState, forcing: Forcing, forcing_next: Forcing) -> SkeletonResult:
+        """Fields one day after `state`.
+
+        Args:
+            state: Full values (not anomalies) at centres, (..., nz, ny, nx) and (..., ny, nx).
+            forcing: u10 and v10 of the day (..., ny, nx), m s-1, read if `wind_stress` is on.
+            forcing_next: The same of the next day; the mean stress of the two acts over the step.
+        """
+        config = self.config
+        thetao, so, zos, u, v, w = self._prepare(state)
+        flow = upwind_weights(u, v, w, self.geometry)
+        flow_and_mixing = flow + self._mixing()
+        viscosity = self._viscosity()
+        steady = self._steady_vorticity_source(w, forcing, forcing_next)
+
+        def tendency(fields: Fields) -> Fields:
+            tracers, zeta = fields
+            return (
+                self._tracer_tendency(tracers, flow, flow_and_mixing),
+                steady + self._vorticity_tendency(zeta, tracers, zos, viscosity),
+            )
+
+        start = (torch.stack([thetao, so]), relative_vorticity(u, v, self.geometry))
+        (tracers, zeta), _ = integrate(
+            tendency, start, self.dt, config.substeps, config.scheme, offset=config.ab2_offset
+        )
+        if config.sea_surface == "continuity":
+            zos = zos + SECONDS_PER_DAY * sea_surface_tendency(w)
+        return SkeletonResult(tracers[0], tracers[1], zos, zeta)
+
+    @torch.no_grad()
+    def check_stability(self, state: OceanState) -> float:
+        """Largest transport number of a substep that starts from `state`.
+
+        The number is what a cell hands to its neighbours in one substep, as a part of its volume:
+        the sum of its outward Courant numbers and of its diffusion numbers. It is taken over
+        tracers and, with the terms that are on, over vorticity.
+
+        Raises:
+            UserError: A field is not finite in the ocean, or the number is above the limit of the
+                time scheme.
+        """
+        require_finite(state, self.geometry, self.surface)
+        thetao, so, zos, u, v, w = self._prepare(state)
+        tracers = upwind_weights(u, v, w, self.geometry) + self._mixing()
+        number = require_stable("tracers", tracers, self.geometry, self.grid, self.config)
+        vorticity = []
+        if self.config.geostrophic_advection:
+            velocity = self._geostrophic_velocity(torch.stack([thetao, so]), zos)
+            vorticity.append(self._lateral_flow(*velocity))
+        if self.config.viscosity:
+            vorticity.append(self._viscosity())
+        if not vorticity:
+            return number
+        weights = functools.reduce(operator.add, vorticity)
+        other = require_stable("vorticity", weights, self.geometry, self.grid, self.config)
+        return max(number, other)
+
+    def _prepare(self, state: OceanState) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Temperature, salinity and sea surface without land, and the flow at faces."""
+        geometry = self.geometry
+        thetao, so, uo, vo = (
+            geometry.clean(x) for x in (state.thetao, state.so, state.uo, state.vo)
+        )
+        zos = self.surface.clean(state.zos.unsqueeze(-3)).squeeze(-3)
+        u, v = geometry.interp_x_to_u(uo), geometry.interp_y_to_v(vo)
+        return thetao, so, zos, u, v, vertical_velocity(u, v, geometry)
+
+    def _mixing(self) -> FaceWeights:
+        config = self.config
+        return diffusion_weights(
+            self.geometry, config.horizontal_diffusivity, config.vertical_diffusivity
+        )
+
+    def _viscosity(self) -> FaceWeights:
+        return diffusion_weights(self.geometry, self.config.horizontal_viscosity)
+
+    def _geostrophic_velocity(self, tracers: Tensor, zos: Tensor) -> tuple[Tensor, Tensor]:
+        """At centres, m s-1, of the density of `tracers` (2, ..., nz, ny, nx)."""
+        rho = density_anomaly(tracers[0], tracers[1], self.geometry.depth)
+        pressure = hydrostatic_pressure(rho, zos, self.geometry)
+        return geostrophic_velocity(pressure, self.geometry, self.config.f_min)
+
+    def _lateral_flow(self, u: Tensor, v: Tensor) -> FaceWeights:
+        """Upwind weights of a flow that is given at centres."""
+        geometry = self.geometry
+        return upwind_weights(geometry.interp_x_to_u(u), geometry.interp_y_to_v(v), None, geometry)
+
+    def _tracer_tendency(
+        self, tracers: Tensor, flow: FaceWeights, flow_and_mixing: FaceWeights
+    ) -> Tensor:
+        """-div(u c*) + div(K grad c) of temperature and salinity (2, ..., nz, ny, nx)."""
+        tendency = convergence(face_fluxes(tracers, flow_and_mixing, self.geometry), self.geometry)
+        if self.config.advection == "tvd":
+            correction = limited_fluxes(tracers, flow, self.geometry)
+            tendency = tendency + convergence(correction, self.geometry)
+        return tendency
+
+    def _steady_vorticity_source(
+        self, w: Tensor, forcing: Forcing, forcing_next: Forcing
+    ) -> Tensor:
+        """Vorticity terms that do not change over the day (..., nz, ny, nx), s-2."""
+        geometry = self.geometry
+        source = torch.zeros_like(w[..., 1:, :, :])
+        if self.config.stretching:
+            source = source + stretching(w, geometry)
+        if self.config.wind_stress:
+            wind = 0.5 * (
+                wind_curl(forcing["u10"], forcing["v10"], self.surface)
+                + wind_curl(forcing_next["u10"], forcing_next["v10"], self.surface)
+            )
+            below = source[..., 1:, :, :]
+            source = torch.cat([source[..., :1, :, :] + wind, below], dim=-3)
+        return source
+
+    def _vorticity_tendency(
+        self, zeta: Tensor, tracers: Tensor, zos: Tensor, viscosity: FaceWeights
+    ) -> Tensor:
+        """Vorticity terms that follow the evolving fields (..., nz, ny, nx), s-2."""
+        config, geometry = self.config, self.geometry
+        tendency = torch.zeros_like(zeta)
+        if config.geostrophic_advection or config.planetary:
+            u_g, v_g = self._geostrophic_velocity(tracers, zos)
+            if config.geostrophic_advection:
+                flow = self._lateral_flow(u_g, v_g)
+                tendency = tendency + relative_advection(zeta, flow, geometry)
+            if config.planetary:
+                tendency = tendency + planetary_advection(v_g, geometry)
+        if config.viscosity:
+            viscous_fluxes = face_fluxes(zeta, viscosity, geometry)
+            tendency = tendency + convergence(viscous_fluxes, geometry)
+        return tendency
