@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from hybridom.config.root import Config
@@ -37,7 +39,7 @@ class StageConfig:
         self.stage = stage
         self._sections = sections
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name == "forcing_names":
             return FORCING_SETS[str(self._sections["forcing"])]
         try:

@@ -1,0 +1,1 @@
+"""From raw daily files to model-ready stores, and from stores to training windows."""

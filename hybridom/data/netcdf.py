@@ -1,0 +1,193 @@
+"""One raw NetCDF file: opening, headers, and unpacked values in the project's orientation."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cached_property
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+from numpy.typing import NDArray
+
+from hybridom.data.axes import (
+    DEPTH_NAMES,
+    LATITUDE_NAMES,
+    LONGITUDE_NAMES,
+    Orientation,
+    SourceAxes,
+    read_axes,
+)
+from hybridom.errors import UserError
+from hybridom.variables import UNIT_SPELLINGS, VARIABLES
+
+Float32 = NDArray[np.float32]
+
+TIME_NAMES = ("time", "valid_time")
+
+
+class SourceFile:
+    """An open NetCDF file; a context manager.
+
+    Values that are read are south to north, and west to east in [-180, 180), whatever way the file
+    runs.
+
+    Args:
+        path: The file.
+        when: What days it should hold, for the message.
+
+    Raises:
+        UserError: It cannot be opened, for example because it was cut off.
+    """
+
+    def __init__(self, path: Path, when: object = "any day") -> None:
+        self.path = path
+        try:
+            self.dataset = netCDF4.Dataset(path)
+        except (OSError, RuntimeError) as e:
+            raise UserError(
+                f"{path}: cannot be opened as NetCDF ({_reason(e)}), all variables are unreadable "
+                f"on {when}; expected a complete file: it may be truncated, fetch or make it again"
+            ) from None
+        self.dataset.set_auto_maskandscale(False)
+
+    def __enter__(self) -> SourceFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.dataset.close()
+
+    @cached_property
+    def _geometry(self) -> tuple[SourceAxes, Orientation]:
+        return read_axes(self.dataset, self.path)
+
+    @property
+    def axes(self) -> SourceAxes:
+        """Axes after orientation.
+
+        Raises:
+            UserError: An axis is missing or not monotonic.
+        """
+        return self._geometry[0]
+
+    @cached_property
+    def times(self) -> list[dt.datetime]:
+        """Time stamps (UTC).
+
+        Raises:
+            UserError: There is no time axis, or it is in a calendar other than the civil one.
+        """
+        held = [name for name in TIME_NAMES if name in self.dataset.variables]
+        if not held:
+            raise UserError(f"{self.path}: no time axis; expected `time` or `valid_time`")
+        variable = self.dataset.variables[held[0]]
+        try:
+            stamps = netCDF4.num2date(
+                variable[:],
+                variable.units,
+                getattr(variable, "calendar", "standard"),
+                only_use_cftime_datetimes=False,
+                only_use_python_datetimes=True,
+            )
+            return list(np.asarray(stamps, dtype=object).ravel())
+        except (AttributeError, RuntimeError, ValueError) as e:
+            raise UserError(
+                f"{self.path}: time axis {held[0]!r} cannot be read ({_reason(e)}); expected CF "
+                "units such as `hours since 1950-01-01` in the standard calendar"
+            ) from None
+
+    def variable(self, name: str) -> netCDF4.Variable | None:
+        """The variable called `name` or one of its aliases."""
+        for known in (name, *VARIABLES[name].aliases):
+            if known in self.dataset.variables:
+                return self.dataset.variables[known]
+        return None
+
+    def header_problem(self, name: str, when: object) -> str | None:
+        """What is wrong with the presence, dimensions or units of a variable, in one line."""
+        variable = self.variable(name)
+        if variable is None:
+            held = [v for v in self.dataset.variables if v not in self.dataset.dimensions]
+            return (
+                f"{self.path}: variable {name} is absent on {when}, the file holds "
+                f"{', '.join(held) or 'none'}; expected {name}: fetch the file with it"
+            )
+        axes = [TIME_NAMES, DEPTH_NAMES, LATITUDE_NAMES, LONGITUDE_NAMES]
+        if not VARIABLES[name].has_depth:
+            axes.remove(DEPTH_NAMES)
+        found = variable.dimensions
+        if len(found) != len(axes) or any(d not in a for d, a in zip(found, axes, strict=True)):
+            return (
+                f"{self.path}: variable {name} on {when} has dimensions ({', '.join(found)}); "
+                f"expected ({', '.join(a[0] for a in axes)}): reorder them or remove the others"
+            )
+        expected = VARIABLES[name].units
+        units = str(getattr(variable, "units", "(none)"))
+        if units not in UNIT_SPELLINGS[expected]:
+            return (
+                f"{self.path}: variable {name} on {when} has units {units!r}; expected "
+                f"{expected!r}: convert it"
+            )
+        return None
+
+    def axes_problem(self, expected: SourceAxes) -> str | None:
+        """How the axes differ from those of the first file, in one line."""
+        try:
+            difference = self.axes.difference(expected)
+        except UserError as e:
+            return str(e)
+        if difference is None:
+            return None
+        return (
+            f"{self.path}: {difference}, for all variables; expected the same axes in all files: "
+            "fetch the file again"
+        )
+
+    def read(self, name: str, when: object, index: tuple[int | slice, ...]) -> Float32:
+        """Read and unpack part of a variable.
+
+        Args:
+            name: Variable.
+            when: Day, for messages.
+            index: Leading indices (time, or time and depth); horizontal axes are read whole.
+
+        Returns:
+            (..., nlat, nlon), NaN where missing.
+
+        Raises:
+            UserError: The variable is absent, in other units or on other axes, or unreadable.
+        """
+        problem = self.header_problem(name, when)
+        if problem:
+            raise UserError(problem)
+        variable = self.variable(name)
+        assert variable is not None  # header_problem has seen it
+        try:
+            raw = variable[index]
+        except (OSError, RuntimeError) as e:
+            raise UserError(
+                f"{self.path}: variable {name} on {when} cannot be read ({_reason(e)}); expected "
+                "a complete file: it may be damaged, fetch or make it again"
+            ) from None
+        return unpack(self._geometry[1].turn(raw), variable)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
+
+
+def unpack(raw: NDArray, variable: netCDF4.Variable) -> Float32:
+    """Physical values of packed ones: raw * scale_factor + add_offset, NaN where missing."""
+    values = raw.astype(np.float32)
+    for key in ("_FillValue", "missing_value"):
+        if hasattr(variable, key):
+            values[raw == getattr(variable, key)] = np.nan
+    if hasattr(variable, "scale_factor"):
+        values *= np.float32(variable.scale_factor)
+    if hasattr(variable, "add_offset"):
+        values += np.float32(variable.add_offset)
+    return values

@@ -1,0 +1,295 @@
+"""Small raw files for tests, written as the real products are.
+
+`write_ocean_days` writes GLORYS12V1-like daily files, `write_forcing_month` an ERA5-like file of
+one month, `write_raw` both for a range of days, and `raw_config` makes a configuration that reads
+them. The fields are smooth functions of place and day plus seeded noise; `ocean_fields` and
+`forcing_fields` return the same numbers unpacked.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from hybridom.config import Config
+
+STEP = 10.0  # degrees, of both products
+LAT = np.arange(-80.0, 90.1, STEP)  # 90 N is a node, as in GLORYS12V1
+LON = np.arange(-180.0, 180.0, STEP)
+FORCING_LAT = np.arange(-90.0, 90.1, STEP)
+DEPTHS = np.array([0.494025, 9.572997, 55.76429, 155.8507, 453.9377])
+USED_DEPTHS = (9.572997, 155.8507, 453.9377)
+
+# scale_factor and add_offset of GLORYS12V1
+PACKING = {
+    "thetao": (7.32444226741791e-4, 21.0),
+    "so": (1.52592547237873e-3, -1.52592547237873e-3),
+    "uo": (6.10370188951492e-4, 0.0),
+    "vo": (6.10370188951492e-4, 0.0),
+    "zos": (3.05185094475746e-4, 0.0),
+}
+UNITS = {
+    "thetao": "degrees_C",
+    "so": "1e-3",
+    "uo": "m s-1",
+    "vo": "m s-1",
+    "zos": "m",
+    "u10": "m s-1",
+    "v10": "m s-1",
+    "t2m": "K",
+    "msl": "Pa",
+}
+FILL = -32767
+
+
+def ocean_wet() -> np.ndarray:
+    """(depth, lat, lon) True in the ocean: two continents, Antarctica, and a shelf."""
+    wet = np.ones((DEPTHS.size, LAT.size, LON.size), bool)
+    wet[:, :1, :] = False
+    wet[:, 4:14, 8:11] = False
+    wet[:, 9:, 22:27] = False
+    wet[3:, 3:15, 11:13] = False
+    wet[4:, 14:, :] = False
+    return wet
+
+
+def _season(day: dt.date) -> float:
+    return float(np.cos(2 * np.pi * (day.timetuple().tm_yday - 15) / 365.25))
+
+
+def _noise(day: dt.date, seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng([seed, day.toordinal()]).normal(size=shape)
+
+
+def ocean_fields(day: dt.date, seed: int = 0) -> dict[str, np.ndarray]:
+    """One day's fields, (depth, lat, lon) or (lat, lon) float64, NaN on land."""
+    wet = ocean_wet()
+    z = DEPTHS[:, None, None]
+    phi, lam = np.radians(LAT)[:, None], np.radians(LON)
+    decay = np.exp(-z / 300.0)
+    noise = _noise(day, seed, (5, *wet.shape))
+    fields = {
+        "thetao": 2
+        + (20 * np.cos(phi) ** 2 - 3 * _season(day) * np.sin(phi)) * decay
+        + 0.3 * noise[0],
+        "so": 35 + np.sin(phi) * np.cos(lam) * decay + 0.1 * noise[1],
+        "uo": 0.3 * np.cos(3 * phi) * decay + 0.02 * np.sin(lam) + 0.05 * noise[2],
+        "vo": 0.1 * np.sin(2 * lam) * np.cos(phi) * decay + 0.05 * noise[3],
+        "zos": (0.5 * np.cos(2 * phi) + 0.1 * np.sin(lam) + 0.05 * noise[4, 0])[None],
+    }
+    fields = {name: np.where(wet[: len(x)], x, np.nan) for name, x in fields.items()}
+    return fields | {"zos": fields["zos"][0]}
+
+
+def forcing_fields(day: dt.date, hour: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
+    """One sample of the atmosphere, (lat, lon) float64, south to north and west to east."""
+    phi, lam = np.radians(FORCING_LAT)[:, None], np.radians(LON)
+    noise = _noise(day, seed + 100, (4, FORCING_LAT.size, LON.size))
+    daily = np.cos(2 * np.pi * hour / 24 + lam)
+    return {
+        "u10": 8 * np.sin(3 * phi) + 2 * noise[0] + 0 * lam,
+        "v10": 2 * np.sin(lam) * np.cos(phi) + 2 * noise[1],
+        "t2m": 250 + 45 * np.cos(phi) ** 2 - 6 * _season(day) * np.sin(phi) + daily + noise[2],
+        "msl": 1.0e5 + 1500 * np.cos(4 * phi) + 300 * noise[3] + 0 * lam,
+    }
+
+
+def ocean_name(day: dt.date) -> str:
+    """File name of a day."""
+    return f"mercatorglorys12v1_gl12_mean_{day:%Y%m%d}_R{day + dt.timedelta(7):%Y%m%d}.nc"
+
+
+def _axes(
+    file: netCDF4.Dataset, lat: np.ndarray, descending: bool, lon_from_zero: bool
+) -> tuple[slice, np.ndarray]:
+    """Write both axes; returns how fields are to be indexed."""
+    rows = slice(None, None, -1) if descending else slice(None)
+    lon = LON % 360 if lon_from_zero else LON
+    columns = np.argsort(lon)
+    for name, values, units in (
+        ("latitude", lat[rows], "degrees_north"),
+        ("longitude", lon[columns], "degrees_east"),
+    ):
+        file.createDimension(name, values.size)
+        variable = file.createVariable(name, "f4", (name,))
+        variable.setncatts({"units": units, "standard_name": name})
+        variable[:] = values
+    return rows, columns
+
+
+def write_ocean_days(
+    folder: Path,
+    start: dt.date,
+    days: int,
+    *,
+    seed: int = 0,
+    descending: bool = False,
+    lon_from_zero: bool = False,
+    omit: Sequence[str] = (),
+    change: dict[str, Any] | None = None,
+    packing: dict[str, tuple[float, float]] | None = None,
+) -> list[Path]:
+    """Write daily ocean files.
+
+    Args:
+        folder: Where to; made if absent.
+        start: First day.
+        days: Number of days, one file each.
+        seed: Of the noise.
+        descending: Latitudes from north to south.
+        lon_from_zero: Longitudes 0...360 instead of -180...180.
+        omit: Variables to leave out.
+        change: Variable -> function of the day's unpacked field, applied before packing.
+        packing: Variable -> scale and offset other than GLORYS12V1's.
+
+    Returns:
+        The files, in order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number in range(days):
+        day = start + dt.timedelta(number)
+        paths.append(folder / ocean_name(day))
+        with netCDF4.Dataset(paths[-1], "w") as file:
+            turn = _axes(file, LAT, descending, lon_from_zero)
+            for name, size in (("time", 1), ("depth", DEPTHS.size)):
+                file.createDimension(name, size)
+            time = file.createVariable("time", "f8", ("time",))
+            time.setncatts({"units": "hours since 1950-01-01", "calendar": "gregorian"})
+            time[:] = (day - dt.date(1950, 1, 1)).days * 24 + 12
+            depth = file.createVariable("depth", "f4", ("depth",))
+            depth.setncatts({"units": "m", "positive": "down"})
+            depth[:] = DEPTHS
+            for name, values in ocean_fields(day, seed).items():
+                if name not in omit:
+                    changed = (change or {}).get(name, lambda x: x)(values)
+                    _write_packed(file, name, changed, turn, (PACKING | (packing or {}))[name])
+    return paths
+
+
+def _write_packed(
+    file: netCDF4.Dataset,
+    name: str,
+    values: np.ndarray,
+    turn: tuple[slice, np.ndarray],
+    packing: tuple[float, float],
+) -> None:
+    deep = ("depth",) if values.ndim == 3 else ()
+    axes = ("time", *deep, "latitude", "longitude")
+    variable = file.createVariable(name, "i2", axes, zlib=True, fill_value=FILL)
+    scale, offset = packing
+    variable.setncatts({"scale_factor": scale, "add_offset": offset, "units": UNITS[name]})
+    variable.set_auto_maskandscale(False)
+    packed = np.where(np.isnan(values), FILL, np.round((values - offset) / scale))
+    variable[0] = packed[..., turn[0], :][..., turn[1]].astype(np.int16)
+
+
+def write_forcing_month(
+    folder: Path,
+    year: int,
+    month: int,
+    *,
+    days: Sequence[int] | None = None,
+    names: Sequence[str] = ("u10", "v10", "t2m"),
+    hours: Sequence[int] = (0, 6, 12, 18),
+    time_name: str = "valid_time",
+    seed: int = 0,
+    descending: bool = True,
+    lon_from_zero: bool = True,
+    rename: dict[str, str] | None = None,
+    change: dict[str, Any] | None = None,
+) -> Path:
+    """Write one ERA5-like file.
+
+    Args:
+        folder: Where to; made if absent.
+        year: Year.
+        month: Month.
+        days: Days of the month; None: all.
+        names: Variables.
+        hours: UTC hours of the instantaneous samples.
+        time_name: Name of the time axis.
+        seed: Of the noise.
+        descending: Latitudes from north to south, as ERA5.
+        lon_from_zero: Longitudes 0...360, as ERA5.
+        rename: Variable -> name in the file.
+        change: Variable -> function of a sample's field.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"era5_{'_'.join(names)}_{year}{month:02d}.nc"
+    numbers = days or range(1, calendar.monthrange(year, month)[1] + 1)
+    times = [dt.datetime(year, month, n, h) for n in numbers for h in hours]
+    with netCDF4.Dataset(path, "w") as file:
+        rows, columns = _axes(file, FORCING_LAT, descending, lon_from_zero)
+        file.createDimension(time_name, len(times))
+        time = file.createVariable(time_name, "i8", (time_name,))
+        time.setncatts({"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"})
+        time[:] = [round((t - dt.datetime(1970, 1, 1)).total_seconds()) for t in times]
+        for name in names:
+            variable = file.createVariable(
+                (rename or {}).get(name, name),
+                "f4",
+                (time_name, "latitude", "longitude"),
+                fill_value=np.nan,
+            )
+            variable.units = UNITS[name]
+            for index, t in enumerate(times):
+                values = forcing_fields(t.date(), t.hour, seed)[name]
+                values = (change or {}).get(name, lambda x: x)(values)
+                variable[index] = values[rows][:, columns]
+    return path
+
+
+def write_raw(root: Path, start: dt.date, days: int, seed: int = 0) -> None:
+    """Write `root`/ocean and `root`/forcing for `days` days from `start`, for `raw_config`."""
+    write_ocean_days(root / "ocean", start, days, seed=seed)
+    every = [start + dt.timedelta(n) for n in range(days)]
+    for year, month in sorted({(d.year, d.month) for d in every}):
+        held = [d.day for d in every if (d.year, d.month) == (year, month)]
+        write_forcing_month(root / "forcing", year, month, days=held, seed=seed)
+
+
+def raw_config(
+    root: Path,
+    train: tuple[str, str],
+    validation: tuple[str, str],
+    test: tuple[str, str],
+    **sections: Any,
+) -> Config:
+    """Configuration of a 20-degree global model on the files of `write_raw`.
+
+    Args:
+        root: Folder of the raw files; resources and results go there too.
+        train: First and last day.
+        validation: First and last day.
+        test: First and last day; at least three days.
+        sections: More sections of the configuration, merged over the defaults.
+    """
+
+    def period(ends: tuple[str, str]) -> dict[str, str]:
+        return {"start": ends[0], "end": ends[1]}
+
+    data: dict[str, Any] = {
+        "experiment": "tiny",
+        "paths": {"resources": str(root / "resources"), "results": str(root / "results")},
+        "source": {
+            "kind": "files",
+            "ocean_dir": str(root / "ocean"),
+            "forcing_dir": str(root / "forcing"),
+        },
+        "grid": {"name": "global_20", "resolution": 20.0, "depths": USED_DEPTHS},
+        "periods": {"train": period(train), "validation": period(validation), "test": period(test)},
+        "climatology": {"harmonics": 0},
+        "training": {"curriculum": [{"days": 1, "steps": 1}]},
+        "forecast": {"days": 2, "first": test[0], "last": test[0]},
+    }
+    return Config.model_validate(data | sections)
