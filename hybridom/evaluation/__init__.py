@@ -1,0 +1,1 @@
+"""From files to tables: forecasts, truth and climatology in; scores and skill out."""

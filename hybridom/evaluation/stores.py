@@ -1,0 +1,240 @@
+"""Fields of the forecast, the truth and the climatology, aligned or refused.
+
+All three must lie on the grid of grid.nc, in the units of `hybridom.variables`, and hold the days
+that are asked for. Nothing is interpolated, shifted, converted or filled here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridom.errors import UserError
+from hybridom.grid import Grid
+from hybridom.layout import Layout
+from hybridom.variables import PROGNOSTIC, UNIT_SPELLINGS, VARIABLES
+
+AXIS_TOLERANCE = 1e-4  # degrees or metres; coordinates stored in single precision differ by less
+
+
+class Store:
+    """One Zarr store on the model grid, checked when it is opened.
+
+    Args:
+        path: The store.
+        manifest: Its manifest, which is written last: without it the store is not complete.
+        grid: The model grid.
+        wet: bool (nz, ny, nx).
+        made_by: The command that makes the store, for messages.
+
+    Raises:
+        UserError: The store is missing, incomplete, of another grid, or in other units.
+    """
+
+    def __init__(
+        self, path: Path, manifest: Path, grid: Grid, wet: np.ndarray, made_by: str
+    ) -> None:
+        self.path = path
+        self._wet = wet
+        if not (path.is_dir() and manifest.is_file()):
+            raise UserError(
+                f"{path}: the store or its manifest {manifest.name} is missing; run `{made_by}`"
+            )
+        found = json.loads(manifest.read_text(encoding="utf-8")).get("grid_hash")
+        if found != grid.hash:
+            raise UserError(
+                f"{manifest}: grid hash {found} found, that of grid.nc is {grid.hash}; "
+                f"run `{made_by}` again on this grid"
+            )
+        self.data = xr.open_zarr(path, chunks=None, consolidated=False, decode_timedelta=False)
+        for axis, values in (
+            ("depth", grid.depth),
+            ("latitude", grid.lat),
+            ("longitude", grid.lon),
+        ):
+            _check_axis(self.data, axis, values, path)
+        for name in PROGNOSTIC:
+            _check_variable(self.data, name, path)
+
+    def read(self, name: str, axis: str, index: int, what: str) -> np.ndarray:
+        """One field, finite in every wet cell.
+
+        Args:
+            name: Prognostic variable.
+            axis: Leading dimension (`time`, `lead` or `dayofyear`).
+            index: Position on it.
+            what: The day in words, for messages.
+
+        Returns:
+            float64 (nz, ny, nx), or (1, ny, nx) for a variable without depth.
+        """
+        values = self.data[name].isel({axis: index}).values.astype(np.float64)
+        values = values.reshape((-1, *values.shape[-2:]))
+        bad = self._wet[: len(values)] & ~np.isfinite(values)
+        if bad.any():
+            level, row, column = np.argwhere(bad)[0]
+            raise UserError(
+                f"{self.path}: {name} is not finite in {bad.sum()} wet cells on {what}, first at "
+                f"level {level}, row {row}, column {column}; expected a number in every wet cell, "
+                "make the store again"
+            )
+        return values
+
+
+class ForecastStore(Store):
+    """One forecast: lead 0 (the initial state) to the last lead.
+
+    Args:
+        layout: Paths.
+        grid: The model grid.
+        wet: bool (nz, ny, nx).
+        start: Start date.
+        days: The last lead that the store must hold.
+    """
+
+    def __init__(
+        self, layout: Layout, grid: Grid, wet: np.ndarray, start: dt.date, days: int
+    ) -> None:
+        command = f"hybridom forecast --start {start}"
+        super().__init__(
+            layout.forecast_store(start), layout.forecast_manifest(start), grid, wet, command
+        )
+        self.start = start
+        self._last = days
+        leads = [int(lead) for lead in self.data["lead"].values]
+        if leads != list(range(days + 1)):
+            missing = sorted(set(range(days + 1)) - set(leads))
+            found = f"lead {missing[0]} is missing" if missing else f"leads end at {leads[-1]}"
+            raise UserError(
+                f"{self.path}: {found}; expected leads 0 to {days} in order, run `{command}`"
+            )
+        for lead, time in enumerate(self.data["time"].values):
+            expected = _midnight(start + dt.timedelta(lead))
+            if time != expected:
+                raise UserError(
+                    f"{self.path}: lead {lead} is valid at {_text(time)}; expected "
+                    f"{_text(expected)}, run `{command}` again"
+                )
+
+    def field(self, name: str, lead: int) -> np.ndarray:
+        """A variable at a lead in days, float64 (nz or 1, ny, nx)."""
+        return self.read(name, "lead", lead, f"lead {lead} of the forecast from {self.start}")
+
+
+class Truth:
+    """The verifying analysis, read from one store a year.
+
+    Args:
+        layout: Paths.
+        grid: The model grid.
+        wet: bool (nz, ny, nx).
+    """
+
+    def __init__(self, layout: Layout, grid: Grid, wet: np.ndarray) -> None:
+        self._layout, self._grid, self._wet = layout, grid, wet
+        self._year: int | None = None
+
+    def _open(self, year: int) -> None:
+        paths = self._layout.state_store(year), self._layout.state_manifest(year)
+        command = f"hybridom prepare state --year {year}"
+        self._store = Store(*paths, self._grid, self._wet, command)
+        times = self._store.data["time"].values.astype("datetime64[ns]")
+        self._index = {time: position for position, time in enumerate(times)}
+        if len(self._index) != len(times):
+            raise UserError(f"{paths[0]}: a day appears twice; run `{command}` again")
+        self._year = year
+
+    def field(self, name: str, day: dt.date) -> np.ndarray:
+        """A variable on a day, float64 (nz or 1, ny, nx).
+
+        Raises:
+            UserError: The store has no field stamped 00:00 of that day.
+        """
+        if day.year != self._year:
+            self._open(day.year)
+        position = self._index.get(_midnight(day))
+        if position is None:
+            raise UserError(
+                f"{self._store.path}: no truth stamped {_text(_midnight(day))} (times run from "
+                f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods.test` "
+                f"or run `hybridom prepare state --year {day.year}`"
+            )
+        return self._store.read(name, "time", position, str(day))
+
+
+class Climatology(Store):
+    """The daily climatology of the training period: 365 rows.
+
+    Args:
+        layout: Paths.
+        grid: The model grid.
+        wet: bool (nz, ny, nx).
+    """
+
+    def __init__(self, layout: Layout, grid: Grid, wet: np.ndarray) -> None:
+        command = "hybridom prepare climatology"
+        paths = layout.climatology_store, layout.climatology_manifest
+        super().__init__(*paths, grid, wet, command)
+        days = self.data["dayofyear"].values
+        if not np.array_equal(days, np.arange(1, 366)):
+            raise UserError(f"{self.path}: expected dayofyear 1 to 365; run `{command}` again")
+
+    def field(self, name: str, day: dt.date) -> np.ndarray:
+        """The climatology of a variable on a day, float64 (nz or 1, ny, nx)."""
+        rows = climatology_rows(day)
+        fields = [self.read(name, "dayofyear", row, f"day {row + 1} of the year") for row in rows]
+        return sum(fields[1:], start=fields[0]) / len(rows)
+
+
+def climatology_rows(day: dt.date) -> tuple[int, ...]:
+    """Rows (from 0) of a 365-day climatology whose mean is that of a day.
+
+    29 February takes the mean of 28 February and 1 March; every other day of a leap year takes
+    the row of its month and day.
+    """
+    if (day.month, day.day) == (2, 29):
+        return 58, 59
+    return (dt.date(2001, day.month, day.day).timetuple().tm_yday - 1,)
+
+
+def _midnight(day: dt.date) -> np.datetime64:
+    return np.datetime64(day, "ns")
+
+
+def _text(time: np.datetime64) -> str:
+    return str(time.astype("datetime64[m]")).replace("T", " ")
+
+
+def _check_axis(data: xr.Dataset, axis: str, expected: np.ndarray, path: Path) -> None:
+    """Refuse a store whose axis differs from the grid's."""
+    if axis not in data.coords:
+        raise UserError(f"{path}: coordinate {axis} is missing; expected that of grid.nc")
+    found = data[axis].values
+    if found.shape != expected.shape:
+        raise UserError(
+            f"{path}: {axis} has {found.size} values, grid.nc has {expected.size}; make the store "
+            "again on this grid"
+        )
+    difference = np.abs(found - expected)
+    if difference.max() > AXIS_TOLERANCE:
+        worst = int(difference.argmax())
+        raise UserError(
+            f"{path}: {axis}[{worst}] is {found[worst]:g}, grid.nc has {expected[worst]:g}; make "
+            "the store again on this grid"
+        )
+
+
+def _check_variable(data: xr.Dataset, name: str, path: Path) -> None:
+    """Refuse a variable that is absent or in other units."""
+    if name not in data:
+        raise UserError(f"{path}: variable {name} is missing; expected {', '.join(PROGNOSTIC)}")
+    expected = VARIABLES[name].units
+    found = data[name].attrs.get("units")
+    if found not in UNIT_SPELLINGS[expected]:
+        raise UserError(
+            f"{path}: {name} is in units {found!r}; expected {expected!r}, make the store again"
+        )

@@ -1,0 +1,121 @@
+"""The skill table as one self-contained page: which system is best, by variable and lead."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hybridom.evaluation.skill import BASELINES, level_name, rmse_by_system
+from hybridom.variables import VARIABLES
+
+SYSTEMS = ("model", *BASELINES)
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em;
+  color: #222; background: #fff; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
+table { border-collapse: collapse; margin: .6em 0; }
+th, td { padding: .18em .5em; text-align: left; vertical-align: top; }
+th { font-weight: 600; } tbody th { font-weight: 400; white-space: nowrap; }
+.words td, .words th { border-bottom: 1px solid #ddd; }
+.strip { overflow-x: auto; } .strip table { font-size: .72em; }
+.strip td { padding: 0; width: 1.5em; min-width: 1.2em; height: 1.5em; text-align: center;
+  border: 1px solid #fff; vertical-align: middle; }
+.strip thead th { padding: 0; text-align: center; font-weight: 400; }
+.m { background: #0072b2; color: #fff; } .p { background: #e69f00; color: #000; }
+.c { background: #cfcfcf; color: #000; }
+.key span { padding: .1em .5em; margin-right: .6em; } summary { cursor: pointer; }
+"""
+
+
+def summary_page(scores: pd.DataFrame, skill: pd.DataFrame, experiment: str, n_starts: int) -> str:
+    """The page.
+
+    Args:
+        scores: The table of `averages.mean_scores`.
+        skill: The table of `skill.skill_table`.
+        experiment: Name of the experiment.
+        n_starts: Number of start dates.
+
+    Returns:
+        HTML that needs no other file.
+    """
+    wide = rmse_by_system(scores)
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f"<title>Skill of {escape(experiment)}</title><style>{STYLE}</style></head><body>",
+        f"<h1>Skill of {escape(experiment)}</h1>",
+        f"<p>Area-weighted RMSE against the verifying analysis, mean over {n_starts} start "
+        f"{'date' if n_starts == 1 else 'dates'} (<code>rmse_mean</code>). Persistence holds the "
+        "initial state; climatology is that of the valid day, from the training period. A cell "
+        "is coloured by the system with the smallest RMSE at that lead.</p>",
+        '<p class="key"><span class="m">M model</span><span class="p">P persistence'
+        '</span><span class="c">C climatology</span></p>',
+    ]
+    for region in skill["region"].unique():
+        parts.append(f"<h2>{escape(str(region)).replace('_', ' ').capitalize()}</h2>")
+        parts += _region(wide[wide["region"] == region], skill[skill["region"] == region])
+    parts.append("</body></html>\n")
+    return "\n".join(parts)
+
+
+def _region(wide: pd.DataFrame, skill: pd.DataFrame) -> list[str]:
+    whole = skill["depth"].isna()
+    parts = [_words(skill[whole]), _strip(wide[wide["depth"].isna()])]
+    if (~whole).any():
+        parts += [
+            "<details><summary>By level</summary>",
+            _strip(wide[wide["depth"].notna()]),
+            _words(skill[~whole]),
+            "</details>",
+        ]
+    return parts
+
+
+def _words(skill: pd.DataFrame) -> str:
+    """A row a variable: counts and the verdict."""
+    head = "<tr><th>Variable</th><th>Level</th><th>Leads won</th><th>The model is</th></tr>"
+    rows = [
+        f"<tr><th>{_name(row.variable)}</th><td>{escape(row.level)}</td>"
+        f"<td>{row.leads_both} of {row.leads}</td><td>{escape(row.verdict)}</td></tr>"
+        for row in skill.itertuples()
+    ]
+    return f'<table class="words"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _strip(wide: pd.DataFrame) -> str:
+    """A row a variable and level, a cell a lead, coloured by the best system."""
+    leads = np.sort(wide["lead"].unique())
+    head = "".join(f"<th>{lead if lead == 1 or lead % 5 == 0 else ''}</th>" for lead in leads)
+    rows = []
+    for (variable, depth), curve in wide.groupby(
+        ["variable", "depth"], sort=False, dropna=False, observed=True
+    ):
+        units = VARIABLES[str(variable)].units
+        rows_by_lead = curve.sort_values("lead").itertuples()
+        cells = [_cell(row, units if np.isnan(depth) else None) for row in rows_by_lead]
+        label = f"{_name(variable)}, {level_name(str(variable), float(depth))}"
+        rows.append(f"<tr><th>{label}</th>{''.join(cells)}</tr>")
+    return (
+        f'<div class="strip"><table><thead><tr><th>Lead (days)</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(row: Any, units: str | None) -> str:
+    """The best system of one lead; with units given, a tooltip holds the three errors."""
+    values = {system: float(getattr(row, system)) for system in SYSTEMS}
+    best = min(values, key=lambda system: values[system])
+    title = ""
+    if units is not None:
+        errors = ", ".join(f"{system} {value:.3g}" for system, value in values.items())
+        title = f' title="day {row.lead}: {errors} {units}"'
+    return f'<td class="{best[0]}"{title}>{best[0].upper()}</td>'
+
+
+def _name(variable: object) -> str:
+    return escape(VARIABLES[str(variable)].long_name.capitalize())

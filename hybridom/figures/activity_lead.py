@@ -1,0 +1,15 @@
+"""Variance retained against lead: a forecast that is too smooth falls below one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hybridom.figures.curves import lead_figure
+from hybridom.layout import Layout
+
+
+def figure(config: Any, layout: Layout) -> Figure:
+    """Variance of the forecast's anomalies over the truth's; see `curves.lead_figure`."""
+    return lead_figure(config, layout, "activity", "Activity", ("persistence", "model"), 1.0)

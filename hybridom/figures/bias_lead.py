@@ -1,0 +1,16 @@
+"""Bias against lead, with persistence and climatology."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hybridom.figures.curves import lead_figure
+from hybridom.layout import Layout
+
+
+def figure(config: Any, layout: Layout) -> Figure:
+    """Mean bias (forecast minus truth); see `curves.lead_figure`."""
+    systems = ("climatology", "persistence", "model")
+    return lead_figure(config, layout, "bias", "Bias ({unit})", systems, 0.0)

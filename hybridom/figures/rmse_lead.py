@@ -1,0 +1,19 @@
+"""RMSE against lead, with persistence and climatology."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from hybridom.figures.curves import lead_figure
+from hybridom.layout import Layout
+
+
+def figure(config: Any, layout: Layout) -> Figure:
+    """Mean RMSE over start dates (`rmse_mean`); see `curves.lead_figure`."""
+    systems = ("climatology", "persistence", "model")
+    drawn = lead_figure(config, layout, "rmse_mean", "RMSE ({unit})", systems, None)
+    for axes in drawn.axes:
+        axes.set_ylim(bottom=0.0)
+    return drawn

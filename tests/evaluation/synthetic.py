@@ -1,0 +1,164 @@
+"""A small world on disk: grid, truth, climatology and forecasts in the project's store formats."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hybridom.config import Config, validate
+from hybridom.grid import Grid, write_grid
+from hybridom.layout import Layout
+from hybridom.variables import PROGNOSTIC, VARIABLES, cf_attributes
+
+START = dt.date(2004, 2, 26)
+Fields = dict[str, np.ndarray]
+
+
+@dataclass
+class World:
+    """Everything that was written, in float64 and with NaN on land."""
+
+    config: Config
+    layout: Layout
+    grid: Grid
+    wet: np.ndarray
+    truth: Fields
+    climatology: Fields
+    forecasts: dict[dt.date, Fields]
+    first_day: dt.date
+
+    def on(self, day: dt.date) -> int:
+        """Index of a day in `truth`."""
+        return (day - self.first_day).days
+
+
+def make_config(
+    folder: Path,
+    days: int = 5,
+    starts: int = 2,
+    resolution: float = 30.0,
+    depths: tuple[float, ...] = (5.0, 20.0, 100.0),
+    **sections: object,
+) -> Config:
+    """A configuration whose files lie under `folder`."""
+    every = 2
+    last = START + dt.timedelta(every * (starts - 1))
+    plain = {
+        "experiment": "toy",
+        "paths": {"resources": str(folder / "resources"), "results": str(folder / "results")},
+        "source": {"kind": "files", "ocean_dir": "ocean", "forcing_dir": "forcing"},
+        "grid": {"name": "toy", "resolution": resolution, "depths": depths},
+        "periods": {
+            "train": {"start": "2001-01-01", "end": "2002-12-31"},
+            "validation": {"start": "2003-01-01", "end": "2003-12-31"},
+            "test": {"start": "2004-01-01", "end": "2005-12-31"},
+        },
+        "training": {"curriculum": [{"days": 1, "steps": 1}]},
+        "forecast": {"days": days, "first": START, "last": last, "every": every},
+        "evaluation": {
+            "regions": {"tropics": (-40, 40, -180, 180), "pacific": (-60, 60, 140, -100)}
+        },
+        "figures": {"leads": [1, days], "depths": [0.0, 90.0], "dpi": 60, "formats": ["png"]},
+    }
+    return validate({**plain, **sections}, "toy")
+
+
+def make_world(
+    folder: Path, fields: Callable[[Grid, int], Fields] | None = None, **settings: object
+) -> World:
+    """Write a world; `fields(grid, n)` makes n smooth days, noise by default."""
+    config = make_config(folder, **settings)
+    layout = Layout(config)
+    rng = np.random.default_rng(3)
+    grid = Grid.regular(config.grid.resolution, depths=config.grid.depths)
+    # Land that differs by level, with a wet cell left in every level and region.
+    wet = rng.random(grid.shape) > np.array([0.2, 0.3, 0.4])[:, None, None]
+    wet = np.logical_and.accumulate(wet, axis=0)
+    write_grid(layout.grid_file, grid, wet, wet.astype(float), {})
+
+    make = fields or (lambda grid, n: _noise(rng, grid, n))
+    starts = config.forecast.start_dates()
+    length = (starts[-1] - starts[0]).days + config.forecast.days + 1
+    mask = {name: wet if VARIABLES[name].has_depth else wet[0] for name in PROGNOSTIC}
+
+    def on_land(values: Fields) -> Fields:
+        return {
+            name: np.where(mask[name], x, np.nan).astype(np.float32).astype(float)
+            for name, x in values.items()
+        }
+
+    truth, climatology = on_land(make(grid, length)), on_land(make(grid, 365))
+    forecasts = {}
+    for start in starts:
+        offset = (start - starts[0]).days
+        noise = on_land(make(grid, config.forecast.days + 1))
+        span = slice(offset, offset + config.forecast.days + 1)
+        forecasts[start] = {name: truth[name][span] + 0.5 * noise[name] for name in PROGNOSTIC}
+    world = World(config, layout, grid, wet, truth, climatology, on_all(forecasts, on_land), START)
+    write_world(world)
+    return world
+
+
+def on_all(forecasts: dict[dt.date, Fields], function: Callable) -> dict[dt.date, Fields]:
+    """Apply a function to the fields of every forecast."""
+    return {start: function(fields) for start, fields in forecasts.items()}
+
+
+def _noise(rng: np.random.Generator, grid: Grid, n: int) -> Fields:
+    shapes = {
+        name: grid.shape if VARIABLES[name].has_depth else grid.shape[1:] for name in PROGNOSTIC
+    }
+    return {name: rng.normal(1.0, 2.0, (n, *shape)) for name, shape in shapes.items()}
+
+
+def write_world(world: World) -> None:
+    """Write truth, climatology and forecasts."""
+    grid, layout = world.grid, world.layout
+    days = np.datetime64(world.first_day, "ns") + np.arange(
+        len(world.truth["zos"])
+    ) * np.timedelta64(1, "D")
+    years = days.astype("datetime64[Y]").astype(int) + 1970
+    for year in np.unique(years):
+        part = {name: x[years == year] for name, x in world.truth.items()}
+        ds = dataset(grid, part, "time", days[years == year])
+        write_store(ds, layout.state_store(year), layout.state_manifest(year), grid.hash)
+    ds = dataset(grid, world.climatology, "dayofyear", np.arange(1, 366))
+    write_store(ds, layout.climatology_store, layout.climatology_manifest, grid.hash)
+    for start in world.forecasts:
+        write_forecast(world, start)
+
+
+def write_forecast(world: World, start: dt.date) -> None:
+    """Write one forecast store from `world.forecasts`."""
+    fields = world.forecasts[start]
+    leads = np.arange(len(fields["zos"]))
+    ds = dataset(world.grid, fields, "lead", leads)
+    times = np.datetime64(start, "ns") + leads * np.timedelta64(1, "D")
+    ds = ds.assign_coords(time=("lead", times), start_date=np.datetime64(start, "ns"))
+    ds["lead"].attrs = {"standard_name": "forecast_period", "units": "days"}
+    layout = world.layout
+    write_store(ds, layout.forecast_store(start), layout.forecast_manifest(start), world.grid.hash)
+
+
+def dataset(grid: Grid, fields: Fields, axis: str, values: np.ndarray) -> xr.Dataset:
+    """Fields with a leading axis, on the grid's coordinates."""
+    variables = {}
+    for name, x in fields.items():
+        depth = ("depth",) if VARIABLES[name].has_depth else ()
+        dims = (axis, *depth, "latitude", "longitude")
+        variables[name] = (dims, x.astype(np.float32), cf_attributes(name))
+    coords = {axis: values, "depth": grid.depth, "latitude": grid.lat, "longitude": grid.lon}
+    return xr.Dataset(variables, coords=coords)
+
+
+def write_store(ds: xr.Dataset, path: Path, manifest: Path, grid_hash: str) -> None:
+    """Write a store and its manifest; one chunk a variable keeps the tests quick."""
+    encoding = {name: {"chunks": x.shape} for name, x in ds.data_vars.items()}
+    ds.to_zarr(path, mode="w", encoding=encoding, zarr_format=3, consolidated=False)
+    manifest.write_text(json.dumps({"store": path.name, "grid_hash": grid_hash}))

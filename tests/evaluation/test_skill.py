@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hybridom.evaluation.skill import ranges, skill_table, verdict
+from hybridom.evaluation.summary import summary_page
+
+
+def scores(curves, region="global"):
+    """A table of mean scores from {(variable, depth): {system: RMSE by lead}}."""
+    rows = [
+        {
+            "lead": lead,
+            "region": region,
+            "variable": variable,
+            "depth": depth,
+            "system": system,
+            "metric": metric,
+            "value": value if metric == "rmse_mean" else -value,
+        }
+        for (variable, depth), systems in curves.items()
+        for system, values in systems.items()
+        for lead, value in enumerate(values, start=1)
+        for metric in ("rmse_mean", "bias")
+    ]
+    return pd.DataFrame(rows)
+
+
+CURVES = {
+    ("zos", np.nan): {
+        "model": [2.0, 1.0, 3.0, 5.0],
+        "persistence": [1.0, 2.0, 3.5, 4.0],
+        "climatology": [4.0, 4.0, 2.0, 4.5],
+    },
+    ("so", 10.0): {
+        "model": [1.0] * 4,
+        "persistence": [2.0] * 4,
+        "climatology": [3.0] * 4,
+    },
+    ("so", np.nan): {
+        "model": [2.0] * 4,
+        "persistence": [1.0] * 4,
+        "climatology": [2.0] * 4,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("leads", "words"),
+    [
+        ([], "none"),
+        ([3], "3"),
+        ([1, 2, 3], "1 to 3"),
+        ([1, 3, 4, 5, 9], "1, 3 to 5, 9"),
+    ],
+)
+def test_leads_are_written_as_ranges(leads, words):
+    assert ranges(leads) == words
+
+
+def test_the_skill_table_lists_the_leads_won_against_each_baseline():
+    table = skill_table(scores(CURVES)).set_index(["variable", "level"])
+    zos = table.loc[("zos", "surface")]
+    assert (zos["beats_persistence"], zos["beats_climatology"]) == ("2 to 3", "1 to 2")
+    assert (zos["beats_both"], zos["beats_neither"], zos["leads_both"]) == ("2", "4", 1)
+    assert zos["verdict"] == (
+        "better than persistence and climatology at day 2; "
+        "not better than persistence at days 1, 4; not better than climatology at days 3 to 4"
+    )
+
+
+def test_a_tie_is_no_win():
+    table = skill_table(scores(CURVES)).set_index(["variable", "level"])
+    assert table.loc[("so", "all levels"), "beats_climatology"] == "none"
+    assert table.loc[("so", "all levels"), "verdict"] == (
+        "not better than persistence at any lead; not better than climatology at any lead"
+    )
+
+
+def test_whole_variables_come_before_levels():
+    assert list(skill_table(scores(CURVES))["level"]) == ["surface", "all levels", "10 m"]
+
+
+def test_winning_everywhere_is_said_plainly():
+    wins = {"persistence": np.ones(3, bool), "climatology": np.ones(3, bool)}
+    words = verdict(np.array([1, 2, 3]), wins)
+    assert words == "better than persistence and climatology at every lead"
+
+
+def test_the_summary_shows_the_best_system_of_every_lead_and_needs_no_other_file():
+    table = pd.concat([scores(CURVES), scores(CURVES, "tropics")])
+    page = summary_page(table, skill_table(table), "a<b", 3)
+    cells = re.findall(r'<td class="([mpc])"[^>]*>([MPC])</td>', page)
+    assert all(kind.upper() == letter for kind, letter in cells)
+    # Twice (regions): surface P M C P, whole salinity P P P P, one level M M M M.
+    letters = "".join(letter for _, letter in cells)
+    assert letters == ("PMCP" + "PPPP" + "MMMM") * 2
+    assert "1 of 4" in page and "a&lt;b" in page and "a<b" not in page
+    assert 'day 3: model 3, persistence 3.5, climatology 2 m"' in page
+    assert not re.search(r"\b(src|href)\s*=|@import|url\(", page)
+    assert page.count("<h2>") == 2

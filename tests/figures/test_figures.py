@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from hybridom.config import narrow, write_stage
+from hybridom.errors import UserError
+from hybridom.figures import (
+    FIGURES,
+    acc_lead,
+    bias_lead,
+    draw,
+    figure_inputs,
+    figure_names,
+    figure_outputs,
+    maps,
+    profiles,
+    rmse_lead,
+    scorecard,
+    style,
+    training_curves,
+)
+from hybridom.figures.inputs import chosen_levels, map_fields
+from hybridom.layout import Layout
+from hybridom.variables import PROGNOSTIC
+
+ROOT = Path(__file__).parents[2]
+
+
+def altered(config, **figures):
+    """The configuration with other plotting options."""
+    return config.model_copy(update={"figures": config.figures.model_copy(update=figures)})
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_and_is_not_blank(drawn, name):
+    (path,) = figure_outputs(name, drawn.config, drawn.layout)
+    picture = imread(path)[..., :3]
+    assert picture.std() > 0.02
+    ink = (picture.min(axis=-1) < 0.9).mean()
+    assert 0.01 < ink < 0.9
+    assert not list(drawn.layout.figures_dir.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_cut_off_at_the_edge(drawn, name):
+    """The outermost pixels of every picture are white."""
+    picture = imread(figure_outputs(name, drawn.config, drawn.layout)[0])[..., :3]
+    edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
+    assert all((edge > 0.99).all() for edge in edges)
+
+
+def test_the_same_inputs_give_the_same_bytes_in_another_process(drawn, tmp_path):
+    config = altered(drawn.config, formats=("png", "pdf", "svg"))
+    paths = [p for name in ("acc_lead", "maps_zos") for p in draw(name, config, drawn.layout)]
+    assert [path.suffix for path in paths] == [".png", ".pdf", ".svg"] * 2
+    before = {path: path.read_bytes() for path in paths}
+    assert before[paths[1]].startswith(b"%PDF")
+    assert not any(b"Matplotlib v" in content for content in before.values())
+    write_stage(config, "figures", tmp_path / "figures.yaml")
+    code = (
+        "import sys; from hybridom.config import load_stage; from hybridom.figures import draw;"
+        "from hybridom.layout import Layout; c = load_stage(sys.argv[1], 'figures');"
+        "[draw(name, c, Layout(c)) for name in ('acc_lead', 'maps_zos')]"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    command = [sys.executable, "-c", code, tmp_path / "figures.yaml"]
+    subprocess.run(command, check=True, env=environment)
+    for path, content in before.items():
+        assert path.read_bytes() == content, path.name
+
+
+def test_another_option_changes_that_figure_alone(drawn):
+    every = [p for name in FIGURES for p in figure_outputs(name, drawn.config, drawn.layout)]
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in every}
+    changed = draw("acc_lead", altered(drawn.config, dpi=50, formats=("png",)), drawn.layout)
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in every}
+    assert {path for path in every if before[path] != after[path]} == set(changed)
+    changed[0].write_bytes(before[changed[0]][1])
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known(scored):
+    for ask in (draw, figure_inputs, figure_outputs):
+        with pytest.raises(UserError, match=r"'rsme_lead' is unknown.*'rmse_lead'"):
+            ask("rsme_lead", scored.config, scored.layout)
+    with pytest.raises(UserError, match="choose one of rmse_lead, acc_lead"):
+        draw("q", scored.config, scored.layout)
+
+
+def test_inputs_are_what_a_figure_reads(scored):
+    def inputs(name):
+        return set(figure_inputs(name, scored.config, scored.layout))
+
+    layout, start = scored.layout, scored.config.forecast.first
+    assert inputs("rmse_lead") == {layout.scores_parquet}
+    assert inputs("training_curves") == {layout.train_log}
+    assert inputs("maps_so") == {
+        layout.grid_file,
+        layout.forecast_manifest(start),
+        layout.state_manifest(2004),
+    }
+    for name in figure_names(scored.config):
+        assert all(path.is_file() for path in inputs(name))
+
+
+def test_a_stage_configuration_is_enough(scored):
+    config = narrow(scored.config, "figures")
+    assert figure_names(config) == list(FIGURES)
+    assert figure_inputs("maps_so", config, scored.layout)
+
+
+def test_a_grid_of_one_level_has_no_profiles(scored):
+    grid = scored.config.grid.model_copy(update={"depths": (5.0,)})
+    config = scored.config.model_copy(update={"grid": grid})
+    assert "profiles" not in figure_names(config)
+    assert set(FIGURES) - set(figure_names(config)) == {"profiles"}
+
+
+def test_asking_for_names_loads_no_plotting_library():
+    code = (
+        "import sys, hybridom.figures;"
+        "assert not {'matplotlib', 'cartopy', 'xarray', 'pandas', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_module_has_a_caption():
+    for figure in FIGURES.values():
+        text = (ROOT / "workflow" / "report" / figure.caption).read_text()
+        assert len(text) > 80
+
+
+def lines(axes):
+    """Lines of a panel by label."""
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_rmse_curves_are_the_scores(scored):
+    with style.context():
+        figure = rmse_lead.figure(scored.config, scored.layout)
+    table = pd.read_parquet(scored.layout.scores_parquet)
+    keep = (table["metric"] == "rmse_mean") & (table["region"] == "global")
+    keep &= (table["variable"] == "thetao") & (table["depth"] == 5.0)
+    for system in ("model", "persistence", "climatology"):
+        expected = table[keep & (table["system"] == system)].sort_values("lead")
+        line = lines(figure.axes[0])[system.capitalize()]
+        np.testing.assert_array_equal(line.get_xdata(), expected["lead"])
+        np.testing.assert_array_equal(line.get_ydata(), expected["value"])
+
+
+def test_panels_are_lettered_named_and_have_units(scored):
+    with style.context():
+        figure = rmse_lead.figure(scored.config, scored.layout)
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == 2 * 4 + 1
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert [f"({letter})" in title for letter, title in zip("abcdefghi", titles, strict=True)] == [
+        True
+    ] * 9
+    assert {axes.get_ylabel() for axes in panels} == {
+        "RMSE (°C)",
+        "RMSE (psu)",
+        "RMSE (m s⁻¹)",
+        "RMSE (m)",
+    }
+
+
+def test_correlation_has_no_climatology_and_bias_has(scored):
+    with style.context():
+        correlation = acc_lead.figure(scored.config, scored.layout)
+        bias = bias_lead.figure(scored.config, scored.layout)
+    assert "Climatology" not in lines(correlation.axes[0])
+    assert {"Model", "Persistence", "Climatology"} <= set(lines(bias.axes[0]))
+
+
+def test_the_scorecard_compares_with_the_better_baseline():
+    table = pd.DataFrame(
+        {
+            "lead": [1, 1, 1, 2, 2, 2],
+            "depth": [np.nan] * 6,
+            "system": ["model", "persistence", "climatology"] * 2,
+            "value": [1.0, 2.0, 4.0, 3.0, 4.0, 2.0],
+        }
+    )
+    percent = scorecard.relative_rmse(table)
+    np.testing.assert_allclose(percent.to_numpy(), [[-50.0, 50.0]])
+    deep = scorecard.relative_rmse(pd.concat([table.assign(depth=d) for d in (9.0, 5.0, np.nan)]))
+    np.testing.assert_array_equal(deep.index, [np.nan, 5.0, 9.0])
+
+
+def test_maps_show_forecast_truth_and_their_difference_on_one_level(scored):
+    start = scored.config.forecast.start_dates()[1]
+    config = altered(scored.config, depths=(90.0,), leads=(2, 5), start=start)
+    _, level, forecast, truth = map_fields(config, scored.layout, "thetao", start)
+    assert level == 2
+    offset = scored.on(start)
+    wet = scored.wet[2]
+    for row, lead in enumerate((2, 5)):
+        expected = scored.forecasts[start]["thetao"][lead, 2]
+        np.testing.assert_array_equal(forecast[row][wet], expected[wet].astype(np.float32))
+        np.testing.assert_array_equal(
+            truth[row][wet], scored.truth["thetao"][offset + lead, 2][wet]
+        )
+    with style.context():
+        figure = maps.figure(config, scored.layout, "thetao")
+    texts = {text.get_text() for text in figure.findobj(Text)}
+    assert any("forecast from 2004-02-28" in text for text in texts)
+    assert any("100 m" in text for text in texts)
+    difference = figure.axes[2].collections[0].get_array()
+    shown = np.sort(np.ma.compressed(np.ma.masked_invalid(difference)))
+    np.testing.assert_allclose(shown, np.sort((forecast - truth)[0][wet]))
+
+
+def test_colours_of_a_difference_are_symmetric():
+    norm = maps.limits(np.array([-1.0, 0.5, 3.0, np.nan]), signed=True)
+    assert norm.vmin == -norm.vmax
+    flat = maps.limits(np.zeros(4), signed=True)
+    assert flat.vmax > flat.vmin
+
+
+def test_profiles_show_the_model_and_persistence_at_every_lead(scored):
+    with style.context():
+        figure = profiles.figure(scored.config, scored.layout)
+    drawn_lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
+    assert len(drawn_lines) == 2 * len(scored.config.figures.leads)
+    np.testing.assert_array_equal(drawn_lines[0].get_ydata(), scored.grid.depth)
+
+
+def test_a_lead_beyond_the_forecast_is_refused(scored):
+    for name in ("maps_zos", "profiles"):
+        with pytest.raises(UserError, match=r"figures\.leads: 9 .* forecast\.days 5"):
+            draw(name, altered(scored.config, leads=(1, 9)), scored.layout)
+
+
+def test_a_training_without_steps_is_drawn(scored, tmp_path, monkeypatch):
+    header = pd.read_csv(scored.layout.train_log).iloc[:0]
+    path = tmp_path / "metrics.csv"
+    header.to_csv(path, index=False)
+    monkeypatch.setattr(scored.layout, "train_log", path)
+    with style.context():
+        style.save(training_curves.figure(scored.config, scored.layout), [tmp_path / "t.png"], 40)
+    assert (tmp_path / "t.png").stat().st_size > 1000
+
+
+def test_missing_inputs_are_named_with_the_command_that_makes_them(synthetic, tmp_path):
+    config = synthetic.make_config(tmp_path)
+    for name, words in (
+        ("rmse_lead", "hybridom evaluate aggregate"),
+        ("training_curves", "hybridom train"),
+        ("maps_zos", "hybridom prepare grid"),
+    ):
+        with pytest.raises(UserError, match=words):
+            draw(name, config, Layout(config))
+
+
+def test_levels_are_the_nearest_and_each_is_drawn_once():
+    depths = np.array([5.0, 20.0, 100.0])
+    assert chosen_levels(depths, (0.0, 7.0, 90.0)) == [0, 2]
+
+
+def test_letters_go_on_after_z():
+    letters = style.letters()
+    names = [next(letters) for _ in range(29)]
+    assert names[:2] == ["(a)", "(b)"]
+    assert names[25:] == ["(z)", "(aa)", "(ab)", "(ac)"]
+
+
+def test_every_variable_has_a_colour_a_map_and_a_unit():
+    for name in PROGNOSTIC:
+        assert style.unit(name) and style.NAMES[name] and style.VARIABLE_COLOURS[name]
+        assert style.MAPS[name].N >= 256
