@@ -1,0 +1,214 @@
+"""HybridOM: the one place where the numerical ocean and the networks meet.
+
+One day is taken in three parts (Shu et al. 2026, arXiv 2602.00598):
+
+    T*, S*, zeta, eta*  =  skeleton(X_t, forcing_t, forcing_t+1)
+    u*, v*              =  u_t, v_t + ILAP(zeta, u_t, v_t, forcing_t, forcing_t+1)
+    X*                  =  (T*, S*, u*, v*, eta*)
+    X_t+1               =  X* + State(X_t, X* - X_t, forcing_t, forcing_t+1, ...)
+
+Each part can be switched off. Networks are zero at initialisation, so that an untrained model is
+the skeleton with persistent currents, bit for bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
+from hybridom.grid import Grid, Mask
+from hybridom.networks.registry import build
+from hybridom.normalisation import Normaliser, Statistics
+from hybridom.physics.skeleton import Skeleton
+from hybridom.state import Forcing, OceanState
+from hybridom.variables import PROGNOSTIC, VARIABLES
+
+NO_NETWORK = "none"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is given for one day, at cell centres.
+
+    Attributes:
+        forcing: Surface forcing, fields (..., ny, nx) in the units of `variables`.
+        climatology: Daily climatology of the state.
+        forcing_climatology: Daily climatology of the forcing.
+    """
+
+    forcing: Forcing
+    climatology: OceanState
+    forcing_climatology: Forcing
+
+    def to(self, *args: object, **kwargs: object) -> Conditions:
+        """Move or cast every field, as `Tensor.to`."""
+        return Conditions(
+            self.forcing.to(*args, **kwargs),
+            self.climatology.to(*args, **kwargs),
+            self.forcing_climatology.to(*args, **kwargs),
+        )
+
+
+class HybridOM(nn.Module):
+    """Ocean model that steps an `OceanState` by one day.
+
+    States are at cell centres, (B, nz, ny, nx) and (B, ny, nx), in the units of `variables`; land
+    is zero in every state that leaves the model, whatever it holds on entry.
+
+    Args:
+        grid: The grid.
+        wet: Ocean cells (nz, ny, nx).
+        statistics: Statistics of the training period, see `normalisation`.
+        forcing_names: Order of the forcing channels.
+        skeleton: Configuration of the numerical ocean.
+        networks: Configuration of the learned terms.
+    """
+
+    wet: Tensor
+    static: Tensor
+    vorticity_scale: Tensor
+
+    def __init__(
+        self,
+        grid: Grid,
+        wet: Mask,
+        statistics: Statistics,
+        forcing_names: Sequence[str],
+        skeleton: SkeletonConfig,
+        networks: NetworksConfig,
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        self.statistics = dict(statistics)
+        self.forcing_names = tuple(forcing_names)
+        self.mean_field = networks.mean_field
+        self.normaliser = Normaliser(statistics, forcing_names)
+        self.register_buffer("wet", torch.as_tensor(wet, dtype=torch.bool), persistent=False)
+        self.register_buffer("static", static_features(grid, wet), persistent=False)
+        # Velocities that vary by their standard deviation from cell to cell have about this
+        # vorticity, which keeps the input near one at every level and resolution.
+        speed = self.normaliser.scale("anomaly_std")["uo"]
+        self.register_buffer("vorticity_scale", speed / float(grid.dy.mean()), persistent=False)
+
+        self.skeleton = Skeleton(grid, wet, skeleton) if skeleton.enabled else None
+        nz, channels = grid.nz, (len(PROGNOSTIC) - 1) * grid.nz + 1
+        forcing = 2 * len(self.forcing_names)
+        vorticity = 0 if self.skeleton is None else nz
+        self.ilap = self._network(networks.ilap, vorticity + 2 * nz + forcing, 2 * nz)
+        inputs = (3 if self.mean_field else 2) * channels + forcing + self.static.shape[0]
+        self.state = self._network(networks.state, inputs, channels)
+
+    def _network(self, config: NetworkConfig, inputs: int, outputs: int) -> nn.Module | None:
+        if config.name == NO_NETWORK:
+            return None
+        return build(config, inputs, outputs, self.wet[0], self.grid.periodic)
+
+    def step(self, state: OceanState, now: Conditions, then: Conditions) -> OceanState:
+        """Step one day.
+
+        Args:
+            state: The ocean at the day of `now`.
+            now: Conditions of that day.
+            then: Conditions of the following day.
+
+        Returns:
+            The ocean at the day of `then`, zero on land.
+        """
+        # Land may hold fill values or NaN; arithmetic on them would reach the gradients.
+        state = self._clean(state)
+        forcing = self._forcing_channels(now, then)
+        climatology = self._clean(now.climatology)
+        anomaly = self.normaliser.anomaly(state, climatology)
+
+        provisional, vorticity = self._physics_day(state, now.forcing, then.forcing)
+        provisional = self._currents(provisional, vorticity, anomaly, forcing)
+        if self.state is None:
+            return self._clean(provisional)
+
+        inputs = [anomaly, self.normaliser.tendency(provisional - state)]
+        if self.mean_field:
+            seasonal = self._clean(then.climatology) - climatology
+            inputs.append(self.normaliser.tendency(seasonal))
+        inputs += [forcing, self.static.expand(*forcing.shape[:-3], -1, -1, -1)]
+        change = self.normaliser.change(self.state(torch.cat(inputs, dim=-3)), state.nz)
+        return self._clean(provisional + change)
+
+    def unroll(self, state: OceanState, conditions: Iterable[Conditions]) -> Iterator[OceanState]:
+        """Step day after day; training, validation and forecast all come through here.
+
+        Args:
+            state: The ocean at the first day of `conditions`.
+            conditions: K + 1 consecutive days, drawn one at a time.
+
+        Yields:
+            The ocean at each of the K following days.
+        """
+        for now, then in itertools.pairwise(conditions):
+            state = self.step(state, now, then)
+            yield state
+
+    def check_stability(self, state: OceanState) -> None:
+        """Refuse a time step that the currents of `state` make unstable.
+
+        Raises:
+            UserError: The Courant number exceeds what the scheme bears.
+        """
+        if self.skeleton is not None:
+            self.skeleton.check_stability(self._clean(state))
+
+    def _physics_day(
+        self, state: OceanState, now: Forcing, then: Forcing
+    ) -> tuple[OceanState, Tensor | None]:
+        """The skeleton's day with persistent currents, and the vorticity after it (s-1)."""
+        if self.skeleton is None:
+            return state, None
+        day = self.skeleton(state, now, then)
+        return replace(state, thetao=day.thetao, so=day.so, zos=day.zos), day.vorticity
+
+    def _currents(
+        self, state: OceanState, vorticity: Tensor | None, anomaly: Tensor, forcing: Tensor
+    ) -> OceanState:
+        """Add the currents that ILAP infers from vorticity; it stands for the inverse Laplacian."""
+        if self.ilap is None:
+            return state
+        anomalies = OceanState.from_channels(anomaly, state.nz)
+        inputs = [anomalies.uo, anomalies.vo, forcing]
+        if vorticity is not None:
+            inputs.insert(0, torch.where(self.wet, vorticity, 0.0) / self.vorticity_scale)
+        du, dv = self.ilap(torch.cat(inputs, dim=-3)).split(state.nz, dim=-3)
+        scale = self.normaliser.scale("tendency_std")
+        return replace(state, uo=state.uo + du * scale["uo"], vo=state.vo + dv * scale["vo"])
+
+    def _forcing_channels(self, now: Conditions, then: Conditions) -> Tensor:
+        """Normalised forcing anomalies of both days (..., 2 F, ny, nx), zero on land."""
+        both = [self.normaliser.forcing(c.forcing, c.forcing_climatology) for c in (now, then)]
+        # Air over land swings far wider than over the sea and would dominate the coast.
+        return torch.where(self.wet[0], torch.cat(both, dim=-3), 0.0)
+
+    def _clean(self, state: OceanState) -> OceanState:
+        masks = {True: self.wet, False: self.wet[0]}
+        return OceanState(
+            **{
+                name: torch.where(masks[VARIABLES[name].has_depth], x, 0.0)
+                for name, x in state.items()
+            }
+        )
+
+
+def static_features(grid: Grid, wet: Mask) -> Tensor:
+    """Constant inputs of the State network (5, ny, nx), of order one.
+
+    Surface wet mask, position on the unit sphere (sin lat, cos lat cos lon, cos lat sin lon), which
+    has no seam at the date line, and the wet depth of the column as a part of the grid's depth.
+    """
+    lat, lon = np.deg2rad(grid.lat)[:, None], np.deg2rad(grid.lon)[None, :]
+    column = (wet * grid.dz[:, None, None]).sum(axis=0) / grid.dz.sum()
+    features = [wet[0], np.sin(lat), np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), column]
+    stacked = np.stack([np.broadcast_to(x, (grid.ny, grid.nx)) for x in features])
+    return torch.as_tensor(stacked, dtype=torch.float32)

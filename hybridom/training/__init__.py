@@ -1,0 +1,1 @@
+"""Training: losses, schedule, sampling, distribution, records and the loop."""
