@@ -1,0 +1,74 @@
+"""`hybridom evaluate` and `hybridom figures`."""
+
+from __future__ import annotations
+
+import argparse
+
+from hybridom.cli import common
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `evaluate` and `figures` to the command line."""
+    evaluate = common.add_group(
+        commands,
+        "evaluate",
+        "score the forecasts",
+        "hybridom evaluate start --config config/demo.yaml --start 2004-03-01",
+    )
+    start = common.add_command(
+        evaluate,
+        "start",
+        "score one forecast, with persistence and climatology beside it",
+        "hybridom evaluate start --config config/demo.yaml --start 2004-03-01",
+    )
+    common.add_start(start)
+    start.set_defaults(run=run_evaluate_start)
+    aggregate = common.add_command(
+        evaluate,
+        "aggregate",
+        "put the scores of all start dates into one table",
+        "hybridom evaluate aggregate --config config/demo.yaml",
+    )
+    aggregate.set_defaults(run=run_aggregate)
+
+    figures = common.add_command(
+        commands,
+        "figures",
+        "draw one figure, or all of them",
+        "hybridom figures rmse --config config/demo.yaml --set figures.dpi=80",
+        "The name `list` prints the names.",
+    )
+    figures.add_argument("name", metavar="NAME", help="name of a figure, `all`, or `list`")
+    figures.set_defaults(run=run_figures)
+
+
+def run_evaluate_start(args: argparse.Namespace) -> None:
+    """Score one start date or all."""
+    from hybridom.evaluation.scores import evaluate_start
+
+    config, layout = common.load(args, "evaluate")
+    for start in common.starts(args, config):
+        with common.exclusive(layout.scores(start)):
+            evaluate_start(config, layout, start)
+
+
+def run_aggregate(args: argparse.Namespace) -> None:
+    """Write the table of all scores, the table of skill and the summary."""
+    from hybridom.evaluation.scores import aggregate
+
+    config, layout = common.load(args, "evaluate")
+    with common.exclusive(layout.scores_table):
+        aggregate(config, layout)
+
+
+def run_figures(args: argparse.Namespace) -> None:
+    """Draw one figure or all, or print their names."""
+    from hybridom import figures
+
+    config, layout = common.load(args, "figures")
+    names = figures.figure_names(config)
+    if args.name == "list":
+        print("\n".join(names))
+        return
+    for name in names if args.name == "all" else [args.name]:
+        figures.draw(name, config, layout)

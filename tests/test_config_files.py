@@ -1,0 +1,56 @@
+"""The files in config/ and what is written about them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybridom.config import STAGES, json_schema, load
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_configuration_loads_under_its_own_name(path):
+    config = load(path)
+    assert config.experiment == path.stem
+
+
+def test_no_two_configurations_share_stores_or_results():
+    configs = [load(path) for path in FILES]
+    assert len({c.grid.name for c in configs}) == len({c.experiment for c in configs}) == len(FILES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_configuration_gives_a_plan(path, tmp_path):
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--config", f"base=config/{path.name}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for rule in ("prepare_state", "train", "forecast", "aggregate_scores"):
+        assert re.search(rf"^{rule} +\d+$", done.stdout, flags=re.MULTILINE)
+
+
+def test_the_schema_is_that_of_the_models():
+    written = json.loads((ROOT / "config" / "schema.json").read_text())
+    assert written == json_schema(), "run `hybridom config schema > config/schema.json`"
+
+
+def test_the_readme_names_every_file_and_what_each_stage_is_given():
+    text = (ROOT / "config" / "README.md").read_text()
+    assert set(re.findall(r"^\| `(\w+\.yaml)`", text, flags=re.MULTILINE)) == {
+        f.name for f in FILES
+    }
+    for stage, sections in STAGES.items():
+        assert f"| {stage} | {', '.join(f'`{s}`' for s in sections)} |" in text

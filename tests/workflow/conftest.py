@@ -1,0 +1,131 @@
+"""The workflow, run in temporary directories on config/test.yaml."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hybridom.config import Config, load
+from hybridom.layout import Layout
+
+ROOT = Path(__file__).parents[2]
+# Often enough for a killed training to find a checkpoint.
+OVERRIDES = ("training.checkpoint.minutes=0.02",)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Snakemake in one working directory.
+
+    Attributes:
+        directory: Where resources and results go.
+        base: Configuration file, relative to the root of the project.
+        overrides: Texts that every command gets.
+    """
+
+    directory: Path
+    base: str = "config/test.yaml"
+    overrides: tuple[str, ...] = OVERRIDES
+
+    @property
+    def config(self) -> Config:
+        return load(ROOT / self.base, self.overrides)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.config)
+
+    def path(self, relative: Path) -> Path:
+        """A path of the layout in this directory."""
+        return self.directory / relative
+
+    def command(
+        self, *options: str, overrides: Sequence[str] = (), nested: Sequence[str] = ()
+    ) -> list[str]:
+        """A command line; what a user types but for the directory.
+
+        Args:
+            options: Options and targets.
+            overrides: Texts for `--config set=...`.
+            nested: Values for `--config` as Snakemake reads them, such as `training={batch: 2}`.
+        """
+        settings = [f"base={self.base}", f"set={' '.join([*self.overrides, *overrides])}"]
+        run = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
+        return [*run, "--directory", str(self.directory), "--config", *settings, *nested]
+
+    def run(self, *options: str, **settings: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run to the end; stdout holds both streams."""
+        return subprocess.run(
+            self.command(*options, **settings),
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def succeed(self, *options: str, **settings: Sequence[str]) -> str:
+        """Run to the end and return what was printed; the test fails if the run does."""
+        done = self.run(*options, **settings)
+        assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    def plan(self, *options: str, **settings: Sequence[str]) -> dict[str, int]:
+        """Number of jobs by rule that a run would do, without `all`."""
+        text = self.succeed("--dry-run", *options, **settings)
+        rows = re.findall(r"^([a-z]\w+) +(\d+)$", text, flags=re.MULTILINE)
+        return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
+
+    def kill_when(self, ready: Callable[[], bool], *targets: str, group: bool = True) -> None:
+        """Start, wait until `ready`, and kill with SIGKILL.
+
+        Args:
+            ready: Whether the moment has come.
+            targets: What to make.
+            group: Kill the jobs too; otherwise Snakemake alone dies and the jobs are orphans.
+        """
+        process = subprocess.Popen(
+            self.command(*targets),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not ready():
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.02)
+        (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """A run that was never interrupted. Do not change it: copy it."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished"))
+    workflow.succeed("all")
+    return workflow
+
+
+@pytest.fixture
+def copied(finished: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of the finished run, to be changed."""
+    directory = tmp_path / "copied"
+    shutil.copytree(finished.directory, directory)
+    return Workflow(directory)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Workflow:
+    """An empty directory."""
+    directory = tmp_path / "fresh"
+    directory.mkdir()
+    return Workflow(directory)

@@ -1,0 +1,32 @@
+"""Each stage reads its own part of the configuration, so a change elsewhere reruns nothing.
+
+The values are params, so that a changed value is seen; the file and the options that they come
+from are fixed text of the command, because a change of those alone concerns no stage.
+"""
+
+
+rule configure_experiment:
+    "Write what one stage is given of the configuration."
+    output:
+        f"{layout.experiment_dir}/config/{{stage}}.yaml",
+    log:
+        f"{LOGS}/configure/{{stage}}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        stage=stage_name,
+        sections=stage_sections,
+    shell:
+        f"hybridom config stage {{params.stage}} --output {{output}} {CONFIG_OPTIONS} > {{log}} 2>&1"
+
+
+use rule configure_experiment as configure_resources with:
+    output:
+        f"{layout.resources_dir}/config/{{stage}}.yaml",
+
+
+use rule configure_experiment as configure_twin with:
+    output:
+        layout.stage_config("twin"),
+    log:
+        f"{LOGS}/configure/twin.log",

@@ -1,0 +1,64 @@
+"""Scores of each forecast beside persistence and climatology, and the tables made from them."""
+
+
+rule evaluate_start:
+    "Score one forecast against the truth."
+    input:
+        config=layout.stage_config("evaluate"),
+        grid=layout.grid_file,
+        forecast=layout.forecast_manifest(START),
+        truth=forecast_stores,
+        climatology=layout.climatology_manifest,
+    output:
+        layout.scores(START),
+    log:
+        f"{LOGS}/evaluate/{{start}}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate/{{start}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(50),
+        runtime=minutes(20, per_state=2),
+    shell:
+        "hybridom evaluate start --config {input.config} --start {wildcards.start} > {log} 2>&1"
+
+
+rule aggregate_scores:
+    "Average the scores over the start dates; write the tables and the summary."
+    input:
+        config=layout.stage_config("evaluate"),
+        scores=[layout.scores(start) for start in CONFIG.forecast.start_dates()],
+    output:
+        table=report(
+            layout.scores_table,
+            caption="../report/scores.rst",
+            category="Scores",
+            labels={"table": "all scores"},
+        ),
+        parquet=layout.scores_parquet,
+        skill=report(
+            layout.skill_table,
+            caption="../report/skill.rst",
+            category="Scores",
+            labels={"table": "skill"},
+        ),
+        summary=report(
+            layout.summary,
+            caption="../report/summary.rst",
+            category="Summary",
+            labels={"table": "where the model is best"},
+        ),
+    log:
+        f"{LOGS}/aggregate.log",
+    benchmark:
+        f"{BENCHMARKS}/aggregate.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(0),
+        runtime=minutes(20),
+    shell:
+        "hybridom evaluate aggregate --config {input.config} > {log} 2>&1"

@@ -1,0 +1,28 @@
+"""Rollouts from the trained model, one job a start date."""
+
+
+rule forecast:
+    "Forecast from one start date."
+    input:
+        config=layout.stage_config("forecast"),
+        grid=layout.grid_file,
+        checkpoint=layout.checkpoint,
+        stores=forecast_stores,
+        climatology=layout.climatology_manifest,
+    output:
+        layout.forecast_manifest(START),
+    log:
+        f"{LOGS}/forecast/{{start}}.log",
+    benchmark:
+        f"{BENCHMARKS}/forecast/{{start}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1 if STATE_MB < 20 else 8
+    resources:
+        mem_mb=memory(200),
+        runtime=minutes(20, per_state=1),
+        nodes=1,
+        gpu=1,
+        tasks_per_gpu=0,
+    shell:
+        "hybridom forecast --config {input.config} --start {wildcards.start} > {log} 2>&1"
