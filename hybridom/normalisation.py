@@ -55,6 +55,10 @@ class Normaliser(nn.Module):
         forcing_names: Order of forcing channels.
     """
 
+    anomaly_std: Tensor
+    tendency_std: Tensor
+    forcing_std: Tensor
+
     def __init__(self, statistics: Statistics, forcing_names: Sequence[str]) -> None:
         super().__init__()
         self.forcing_names = tuple(forcing_names)

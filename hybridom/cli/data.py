@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybridom.cli import common
@@ -23,6 +24,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     common.add_year(twin)
     twin.set_defaults(run=run_twin)
+    add_twin_states(twin)
 
     prepare = common.add_group(
         commands,
@@ -38,6 +40,42 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         if yearly:
             common.add_year(parser)
         parser.set_defaults(run=run)
+
+
+def add_twin_states(twin: argparse.ArgumentParser) -> None:
+    """Add `twin states`, which makes the start states that the package keeps."""
+    actions = twin.add_subparsers(title="commands", metavar="COMMAND", required=False)
+    states = common.add_command(
+        actions,
+        "states",
+        "spin up and write the state of 1 January of each simulated year",
+        "hybridom twin states --config config/demo.yaml --output states --spinup-years 15",
+        "Hours of work; a call that was stopped goes on at the last month that it finished.",
+    )
+    states.add_argument("--output", type=Path, required=True, metavar="DIR", help="their folder")
+    begin = states.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--spinup-years",
+        type=int,
+        default=20,
+        metavar="N",
+        help="years from rest before the first state (default: %(default)s)",
+    )
+    begin.add_argument(
+        "--from-restart", type=Path, metavar="FILE", help="Veros restart to begin with instead"
+    )
+    states.set_defaults(run=run_twin_states)
+
+
+def run_twin_states(args: argparse.Namespace) -> None:
+    """Write the start states of all years of the configuration."""
+    from hybridom.twin.states import write_states
+
+    config, _ = common.load(args, "twin")
+    with common.exclusive(args.output / "states"):
+        write_states(
+            config.twin, config.twin.years, args.output, args.from_restart, args.spinup_years
+        )
 
 
 def run_twin(args: argparse.Namespace) -> None:

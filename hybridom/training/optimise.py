@@ -69,7 +69,7 @@ class Optimisation:
         # window, so neither broadcasting nor a search for unused ones is needed. The graph is not
         # static: windows grow along the curriculum.
         self.parallel = (
-            DistributedDataParallel(self.rollout, broadcast_buffers=False)
+            DistributedDataParallel(self.rollout, forward_sync_buffers=False)
             if ranks.size > 1
             else None
         )

@@ -29,6 +29,8 @@ rule train:
     params:
         ranks=CONFIG.training.ranks,
     shell:
-        "OMP_NUM_THREADS=$(( ({threads} + {params.ranks} - 1) / {params.ranks} )) "
+        # Snakemake sets both variables to all threads of the job; torch heeds the larger
+        "export OMP_NUM_THREADS=$(( ({threads} + {params.ranks} - 1) / {params.ranks} )); "
+        "export MKL_NUM_THREADS=$OMP_NUM_THREADS; "
         "torchrun --standalone --nproc-per-node {params.ranks} "
         "-m hybridom train --config {input.config} > {log} 2>&1"
