@@ -43,6 +43,7 @@ class NetworkConfig(Section):
     mlp_ratio: Positive = 8.0
     attention: Literal["dual", "local", "global"] = "dual"
     drop_path: Fraction = 0.1
+    shortcut: bool = Field(False, description="add a pointwise linear map of the inputs")
     checkpoint: bool = Field(False, description="recompute activations in the backward pass")
 
 

@@ -58,6 +58,10 @@ def refuse_unusable(config: NetworkConfig, latent_shape: tuple[int, ...]) -> Non
         if present:
             raise UserError(f"networks: odm: {problem}")
 
+# The shortcut starts at zero and may have to reach one (to undo an input), which takes Adam a
+# thousand steps of 1e-3; the gain makes that a few hundred.
+SHORTCUT_GAIN = 4.0
+
 
 @register("odm")
 class ODM(nn.Module):
@@ -69,8 +73,10 @@ class ODM(nn.Module):
     Args:
         config: embed, latent, spatial_layers, blocks, heads, window, mlp_ratio, attention,
             drop_path (the rate of the last latent block, rising linearly from 0.01 at the first;
-            0 is off) and checkpoint (keep only what enters each layer for the backward pass, and
-            recompute the rest).
+            0 is off), shortcut (add a pointwise linear map of the input to the output, which the
+            published network lacks: what an input asks to be undone or passed on need not squeeze
+            through `embed` channels) and checkpoint (keep only what enters each layer for the
+            backward pass, and recompute the rest).
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         mask: (ny, nx) bool, True at ocean. Not part of the weights.
@@ -143,17 +149,21 @@ class ODM(nn.Module):
         )
         self.merge = ConvLayer(GridConv2d(2 * embed, embed, 3, periodic), embed, mask)
         self.readout = OceanPointwise(embed, out_channels, mask)
-        for parameter in self.readout.parameters():
-            nn.init.zeros_(parameter)
+        self.shortcut = OceanPointwise(in_channels, out_channels, mask) if config.shortcut else None
+        for layer in (self.readout, self.shortcut):
+            for parameter in layer.parameters() if layer is not None else ():
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         # Not a product: a fill value may be NaN.
-        x = torch.where(self.wet, x, 0.0)
-        skip = x = self._run(self.stem, x)
+        given = torch.where(self.wet, x, 0.0)
+        skip = x = self._run(self.stem, given)
         for layer in (*self.encoder, *self.core, *self.decoder):
             x = self._run(layer, x)
         x = self._run(self.merge, torch.cat([x, skip], dim=1))
-        return self.readout(x)
+        if self.shortcut is None:
+            return self.readout(x)
+        return self.readout(x) + SHORTCUT_GAIN * self.shortcut(given)
 
     def _run(self, layer: nn.Module, x: Tensor) -> Tensor:
         if self.checkpoint and torch.is_grad_enabled():

@@ -9,6 +9,7 @@ from hybridom.config import NetworkConfig
 from hybridom.errors import UserError
 from hybridom.networks import build
 from hybridom.networks.blocks import DropPath
+from hybridom.networks.odm import SHORTCUT_GAIN
 
 SIZES = [(45, 90), (36, 90), (30, 60), (18, 37), (13, 16), (7, 5), (3, 3)]
 
@@ -269,3 +270,16 @@ def test_sizes_that_do_not_fit_are_refused_in_one_line(small_config, changes, me
 def test_odd_heads_serve_a_single_scale(alive, coast):
     y = alive(coast(9, 14), latent=9, heads=3, attention="local")(field(1, 3, 9, 14))
     assert y.isfinite().all()
+
+
+def test_a_shortcut_adds_a_pointwise_linear_map_that_is_zero_at_first(small_config, coast):
+    wet = coast(9, 14)
+    network = build(small_config(shortcut=True), 3, 2, wet, True).double()
+    x = field(1, 3, 9, 14)
+    assert torch.equal(network(x), torch.zeros(1, 2, 9, 14, dtype=torch.float64))
+
+    weight = field(2, 3, seed=2)
+    with torch.no_grad():
+        network.shortcut.weight.copy_(weight.reshape(network.shortcut.weight.shape))
+    expected = SHORTCUT_GAIN * torch.einsum("oi,bihw->bohw", weight, x) * torch.from_numpy(wet)
+    torch.testing.assert_close(network(x), expected)
