@@ -18,6 +18,7 @@ import yaml
 from hybridom import cli
 from hybridom.cli import common
 from hybridom.config import STAGES, load
+from hybridom.errors import UserError
 
 CONFIG = Path(__file__).parents[1] / "config" / "test.yaml"
 
@@ -112,6 +113,13 @@ def test_an_unexpected_error_keeps_its_traceback(monkeypatch, caplog):
     assert run_failing(monkeypatch, ZeroDivisionError("a bug")) == 1
     (record,) = [r for r in caplog.records if r.levelname == "CRITICAL"]
     assert record.exc_info is not None and record.exc_info[0] is ZeroDivisionError
+
+
+def test_several_mistakes_are_a_line_each(monkeypatch, capsys):
+    assert run_failing(monkeypatch, UserError("a.nc: no so\nb.nc:  broken")) == 2
+    assert capsys.readouterr().err == (
+        "hybridom: error: a.nc: no so\nhybridom: error: b.nc: broken\n"
+    )
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):

@@ -76,8 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fail(message: str) -> int:
-    """Print `message` as the one line that a user's mistake deserves."""
-    print("hybridom: error: " + " ".join(message.split()), file=sys.stderr)
+    """Print one line for each mistake of the user that `message` names."""
+    for line in message.splitlines():
+        print(f"hybridom: error: {' '.join(line.split())}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 
