@@ -12,17 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from hybridom.config import load
-
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
-TEST_START = str(load(ROOT / "config/test.yaml").forecast.start_dates()[0])
 # Not run: it changes the clone's own hooks.
 SHOWN_ONLY = {"pre-commit install"}
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def execute(command: list[str] | str, directory: Path = ROOT) -> str:

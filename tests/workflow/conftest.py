@@ -19,8 +19,8 @@ from hybridom.config import Config, load
 from hybridom.layout import Layout
 
 ROOT = Path(__file__).parents[2]
-# Often enough for a killed training to find a checkpoint.
-OVERRIDES = ("training.checkpoint.minutes=0.02",)
+# Checkpoints often enough for a killed training to find one; one format is enough here.
+OVERRIDES = ("training.checkpoint.minutes=0.02", "figures.formats=[png]")
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,12 @@ class Workflow:
 
     def plan(self, *options: str, **settings: Sequence[str]) -> dict[str, int]:
         """Number of jobs by rule that a run would do, without `all`."""
-        text = self.succeed("--dry-run", *options, **settings)
-        rows = re.findall(r"^([a-z]\w+) +(\d+)$", text, flags=re.MULTILINE)
+        return self.jobs(self.succeed("--dry-run", *options, **settings))
+
+    @staticmethod
+    def jobs(plan: str) -> dict[str, int]:
+        """Number of jobs by rule in what a dry run printed, without `all`."""
+        rows = re.findall(r"^([a-z]\w+) +(\d+)$", plan, flags=re.MULTILINE)
         return {rule: int(count) for rule, count in rows if rule not in ("all", "total")}
 
     def kill_when(self, ready: Callable[[], bool], *targets: str, group: bool = True) -> None:
@@ -120,6 +124,15 @@ def copied(finished: Workflow, tmp_path: Path) -> Workflow:
     """A copy of the finished run, to be changed."""
     directory = tmp_path / "copied"
     shutil.copytree(finished.directory, directory)
+    return Workflow(directory)
+
+
+@pytest.fixture
+def seen(finished: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of what Snakemake sees of the finished run: manifests without their stores."""
+    directory = tmp_path / "seen"
+    stores = shutil.ignore_patterns("*.zarr", "mercator*.nc", "era5*.nc", "restart")
+    shutil.copytree(finished.directory, directory, ignore=stores)
     return Workflow(directory)
 
 

@@ -48,31 +48,31 @@ def test_a_second_run_does_nothing(finished):
     assert "Nothing to be done" in finished.succeed()
 
 
-def test_a_deleted_figure_alone_is_drawn_again(copied):
-    figures = copied.path(copied.layout.figures_dir)
+def test_a_deleted_figure_alone_is_drawn_again(seen):
+    figures = seen.path(seen.layout.figures_dir)
     image = figures / "rmse_lead.png"
     before = {path: path.stat().st_mtime_ns for path in figures.glob("*.p*")}
     content = image.read_bytes()
     image.unlink()
-    assert copied.plan() == {"figure_rmse_lead": 1}
-    copied.succeed()
+    assert seen.plan() == {"figure_rmse_lead": 1}
+    seen.succeed()
     assert image.read_bytes() == content
     after = {path: path.stat().st_mtime_ns for path in figures.glob("*.p*")}
     assert {path.stem for path in before if after[path] != before[path]} == {"rmse_lead"}
 
 
 @pytest.mark.parametrize(
-    ("override", "first", "spared"),
+    ("override", "first"),
     [
-        ("figures.dpi=61", "figures", "aggregate_scores"),
-        ("evaluation.regions.arctic=[60,90,-180,180]", "evaluate_start", "forecast"),
-        ("forecast.days=9", "forecast", "train"),
-        ("training.loss.kind=mae", "train", "prepare_statistics"),
-        ("climatology.harmonics=1", "prepare_climatology", "prepare_state"),
-        ("twin.seed=7", "twin_year", None),
+        ("figures.dpi=61", "figures"),
+        ("evaluation.regions.arctic=[60,90,-180,180]", "evaluate_start"),
+        ("forecast.days=9", "forecast"),
+        ("training.loss.kind=mae", "train"),
+        ("climatology.harmonics=1", "prepare_climatology"),
+        ("twin.seed=7", "twin_year"),
     ],
 )
-def test_a_changed_value_reruns_its_stage_and_what_follows(finished, override, first, spared):
+def test_a_changed_value_reruns_its_stage_and_what_follows(finished, override, first):
     order = [
         "twin_year",
         "check_year",
@@ -85,12 +85,8 @@ def test_a_changed_value_reruns_its_stage_and_what_follows(finished, override, f
         "aggregate_scores",
         "figures",
     ]
-    try:
-        plan = stages(finished.plan(overrides=[override]))
-    except AssertionError as refused:
-        pytest.fail(str(refused))
+    plan = stages(finished.plan(overrides=[override]))
     assert plan - {"prepare_grid", "prepare_forcing"} == set(order[order.index(first) :])
-    assert spared is None or spared not in plan
 
 
 def test_a_value_that_stays_the_same_reruns_nothing(finished):
@@ -98,14 +94,13 @@ def test_a_value_that_stays_the_same_reruns_nothing(finished):
     assert finished.plan(overrides=[f"figures.dpi={dpi}"]) == {}
 
 
-def test_new_raw_files_of_one_year_spare_the_other_years_stores(copied):
-    first, second = copied.config.periods.years
-    report = copied.path(copied.layout.check_report(second))
+def test_new_raw_files_of_one_year_spare_the_other_years_stores(seen):
+    year = seen.config.periods.years[-1]
+    report = seen.path(seen.layout.check_report(year))
     report.write_text(report.read_text() + "\n")
-    plan = copied.plan()
+    plan = seen.plan()
     assert plan["prepare_state"] == plan["prepare_forcing"] == 1
     assert "prepare_grid" not in plan
-    assert first != second
 
 
 def test_the_report_holds_the_summary_and_the_figures(finished):
@@ -117,9 +112,8 @@ def test_the_report_holds_the_summary_and_the_figures(finished):
 
 
 def test_the_slurm_profile_plans_the_same_jobs_with_resources(fresh):
-    plain = fresh.plan()
     text = fresh.succeed("--profile", "slurm", "--dry-run", "all")
-    assert fresh.plan("--profile", "slurm", "all") == plain
+    assert fresh.jobs(text) == fresh.plan()
     train = next(b for b in text.split("\n\n") if "rule train:" in b)
     for resource in ("slurm_partition=gpu", "mem_mb=", "runtime=", "gpu=2", "nodes=1"):
         assert resource in train
