@@ -58,6 +58,7 @@ def refuse_unusable(config: NetworkConfig, latent_shape: tuple[int, ...]) -> Non
         if present:
             raise UserError(f"networks: odm: {problem}")
 
+
 # The shortcut starts at zero and may have to reach one (to undo an input), which takes Adam a
 # thousand steps of 1e-3; the gain makes that a few hundred.
 SHORTCUT_GAIN = 4.0
