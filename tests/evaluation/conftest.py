@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-
-def _synthetic():
-    path = Path(__file__).with_name("synthetic.py")
-    spec = importlib.util.spec_from_file_location("synthetic_world", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.evaluation import synthetic as synthetic_world
 
 
 @pytest.fixture(scope="session")
 def synthetic():
     """The module that writes a small world."""
-    return _synthetic()
+    return synthetic_world
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import socket
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,20 +9,13 @@ import pytest
 from hybridom.evaluation.scores import aggregate, evaluate_start
 from hybridom.figures import draw, figure_names
 from hybridom.variables import PROGNOSTIC
-
-
-def _synthetic():
-    path = Path(__file__).parents[1] / "evaluation" / "synthetic.py"
-    spec = importlib.util.spec_from_file_location("synthetic_world", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.evaluation import synthetic as synthetic_world
 
 
 @pytest.fixture(scope="session")
 def synthetic():
     """The module that writes a small world."""
-    return _synthetic()
+    return synthetic_world
 
 
 def training_record(steps=40):
