@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from hybridom import __version__
 from hybridom.config import Config, StageConfig
-from hybridom.data.axes import SourceAxes
-from hybridom.data.netcdf import Float32, SourceFile
-from hybridom.data.sources import ForcingFiles, ForcingReader, OceanFiles, day_problem
+from hybridom.data.raw.axes import SourceAxes
+from hybridom.data.raw.forcing import ForcingFiles, ForcingReader
+from hybridom.data.raw.netcdf import Float32, SourceFile
+from hybridom.data.raw.ocean import OceanFiles, day_problem
 from hybridom.data.stores import write_json
 from hybridom.errors import UserError
 from hybridom.layout import Layout

@@ -12,11 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hybridom.config import Config
-from hybridom.data.axes import SourceAxes
 from hybridom.data.checks import check_year, first_day, forcing_axes, value_problem
 from hybridom.data.climatology import evaluate, fit_climatology
 from hybridom.data.days import DAYS_IN_YEAR
-from hybridom.data.netcdf import SourceFile
 from hybridom.data.plans import (
     AnyConfig,
     daily_coordinates,
@@ -24,8 +22,11 @@ from hybridom.data.plans import (
     global_attributes,
     origin,
 )
+from hybridom.data.raw.axes import SourceAxes
+from hybridom.data.raw.forcing import ForcingFiles, ForcingReader
+from hybridom.data.raw.netcdf import SourceFile
+from hybridom.data.raw.ocean import OceanFiles, read_ocean
 from hybridom.data.regrid import Regridder
-from hybridom.data.sources import ForcingFiles, ForcingReader, OceanFiles, read_ocean
 from hybridom.data.statistics import compute_statistics, write_statistics
 from hybridom.data.stores import Slab, StorePlan, write_store
 from hybridom.errors import UserError

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from hybridom.constants import EARTH_RADIUS
-from hybridom.data.regrid import Regridder, latitude_weights, longitude_weights, node_edges
+from hybridom.data.regrid.conservative import (
+    Regridder,
+    latitude_weights,
+    longitude_weights,
+    node_edges,
+)
 from hybridom.grid import Grid
 
 GLOBAL = Grid.regular(20.0, depths=(5.0, 50.0))

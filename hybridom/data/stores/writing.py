@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,6 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from hybridom import __version__
-from hybridom.errors import UserError
 from hybridom.progress import track
 
 log = logging.getLogger(__name__)
@@ -33,14 +32,6 @@ Slab = Mapping[str, np.ndarray]
 
 # Fast to read and a little smaller than the default; chosen by timing whole days.
 COMPRESSOR = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
-
-# Folder or store name -> the command that makes it.
-COMMANDS = {
-    "state": "hybridom prepare state",
-    "forcing": "hybridom prepare forcing",
-    "climatology": "hybridom prepare climatology",
-    "forecast": "hybridom forecast",
-}
 
 
 @dataclass(frozen=True)
@@ -102,7 +93,7 @@ def write_store(plan: StorePlan, slab: Callable[[int], Slab], label: str) -> Non
     plan.manifest.unlink(missing_ok=True)
     if not (same and plan.partial.exists()):
         _begin(plan)
-    arrays = _group_arrays(plan.partial, "r+")
+    arrays = group_arrays(plan.partial, "r+")
     first = _resume_at(plan)
     if first:
         log.info("%s: continues at slab %d of %d", plan.path, first + 1, plan.slabs)
@@ -214,58 +205,6 @@ def _read_json(path: Path) -> Any:
         return None
 
 
-def require_store(path: Path) -> None:
-    """Refuse a store that is not there or not finished.
-
-    Raises:
-        UserError: It names the command that makes the store.
-    """
-    if path.is_dir():
-        return
-    kind = path.stem if path.stem in COMMANDS else path.parent.name
-    command = f"run `{COMMANDS[kind]}`" if kind in COMMANDS else "correct the path"
-    partial = path.with_name(path.name + ".partial")
-    state = "is not finished" if partial.exists() else "does not exist"
-    raise UserError(f"{path}: the store {state}; expected a complete one: {command}")
-
-
-def open_store(path: Path) -> xr.Dataset:
-    """Open a finished store, values loaded on access.
-
-    Raises:
-        UserError: It is missing or unfinished; the message names the command that makes it.
-    """
-    require_store(path)
-    return xr.open_zarr(path, consolidated=False, chunks=None)
-
-
-def open_arrays(path: Path, names: Sequence[str]) -> dict[str, zarr.Array]:
-    """The bare arrays of a finished store, without xarray's overhead for each read.
-
-    Raises:
-        UserError: The store or a variable in it is missing.
-    """
-    require_store(path)
-    held = _group_arrays(path, "r")
-    missing = [name for name in names if name not in held]
-    if missing:
-        raise UserError(
-            f"{path}: variable {missing[0]} is absent, expected {', '.join(names)}: make the store "
-            "again with the forcing set of the configuration"
-        )
-    return {name: held[name] for name in names}
-
-
-def _group_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, zarr.Array]:
+def group_arrays(path: Path, mode: Literal["r", "r+"]) -> dict[str, zarr.Array]:
     group = zarr.open_group(path, mode=mode, use_consolidated=False)
     return dict(group.arrays())
-
-
-def store_grid_hash(path: Path) -> str:
-    """Hash of the grid that a finished store is on.
-
-    Raises:
-        UserError: The store is missing or unfinished.
-    """
-    require_store(path)
-    return str(zarr.open_group(path, mode="r", use_consolidated=False).attrs["grid_hash"])

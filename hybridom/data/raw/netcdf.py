@@ -10,7 +10,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.data.axes import (
+from hybridom.data.raw.axes import (
     DEPTH_NAMES,
     LATITUDE_NAMES,
     LONGITUDE_NAMES,
