@@ -40,6 +40,19 @@ class Layout:
         """Manifest of one simulated year."""
         return self.twin_dir / f"{year}.json"
 
+    def ocean_download(self, month: str) -> Path:
+        """Manifest of one fetched month (YYYY-MM) of the ocean."""
+        return self.ocean_dir / "manifests" / f"{month}.json"
+
+    def forcing_download(self, month: str) -> Path:
+        """Manifest of one fetched month (YYYY-MM) of the atmosphere."""
+        return self.forcing_dir / "manifests" / f"{month}.json"
+
+    @cached_property
+    def static_download(self) -> Path:
+        """Manifest of the fetched static files."""
+        return Path(self._config.source.static_dir) / "manifests" / "static.json"
+
     # resources, shared by experiments on the same grid
 
     @cached_property
@@ -157,6 +170,6 @@ class Layout:
         """Resolved configuration of one stage, beside its outputs."""
         if stage == "twin":
             return self.twin_dir / "config.yaml"
-        if stage in ("check", "grid", "state", "climatology"):
+        if stage in ("download", "check", "grid", "state", "climatology"):
             return self.resources_dir / "config" / f"{stage}.yaml"
         return self.experiment_dir / "config" / f"{stage}.yaml"

@@ -8,10 +8,13 @@ the sections that one stage uses, so that a change elsewhere leaves that stage's
 from hybridom.config.base import Period, Section
 from hybridom.config.data import (
     ClimatologyConfig,
+    DownloadConfig,
     GridConfig,
     PathsConfig,
     PeriodsConfig,
+    RegridConfig,
     SourceConfig,
+    StoresConfig,
     TwinConfig,
 )
 from hybridom.config.files import (
@@ -47,6 +50,7 @@ __all__ = [
     "ClimatologyConfig",
     "Config",
     "CurriculumStage",
+    "DownloadConfig",
     "EvaluationConfig",
     "FiguresConfig",
     "ForecastConfig",
@@ -58,10 +62,12 @@ __all__ = [
     "PathsConfig",
     "Period",
     "PeriodsConfig",
+    "RegridConfig",
     "Section",
     "SkeletonConfig",
     "SourceConfig",
     "StageConfig",
+    "StoresConfig",
     "TrainingConfig",
     "TwinConfig",
     "ValidationConfig",

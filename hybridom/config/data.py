@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from typing import Literal
+import os
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hybridom.config.base import Fraction, Period, Positive, Section
+from hybridom.config.base import Fraction, NonNegative, Period, Positive, Section
+from hybridom.variables import VARIABLES
+
+# Key of `source` -> variable that the published release reads.
+PUBLISHED_VARIABLES = {
+    "ocean_dir": "HOM_GLORYS_05_H5_DIR",
+    "forcing_dir": "HOM_ERA5_MEAN_SURFACE_DIR",
+    "climatology": "HOM_CLIMATE_MEAN_NPY",
+}
 
 
 class PathsConfig(Section):
@@ -22,17 +31,93 @@ class PathsConfig(Section):
 class SourceConfig(Section):
     """Where the daily ocean and atmosphere files come from."""
 
-    kind: Literal["twin", "files"] = Field(
-        "twin", description="`twin` simulates the embedded ocean; `files` reads existing folders"
+    kind: Literal["twin", "files", "download", "published"] = Field(
+        "twin",
+        description="`twin` simulates the embedded ocean, `files` reads existing folders, "
+        "`download` fetches them first (section `download`), `published` reads the yearly HDF5 "
+        "files of the published release",
     )
-    ocean_dir: str | None = Field(None, description="folder of GLORYS12V1-like daily NetCDF files")
-    forcing_dir: str | None = Field(None, description="folder of ERA5-like NetCDF files")
+    ocean_dir: str | None = Field(
+        None,
+        description="folder of GLORYS12V1 files (originals, the toolbox's subsets or Zarr), or of "
+        "GLORYS_05_<YEAR>.h5 (default then: $HOM_GLORYS_05_H5_DIR)",
+    )
+    forcing_dir: str | None = Field(
+        None,
+        description="folder of ERA5 files (NetCDF, Zarr, GRIB), or of WenHai_forcing_05_<YEAR>.h5 "
+        "(default then: $HOM_ERA5_MEAN_SURFACE_DIR)",
+    )
+    static_dir: str | None = Field(
+        None, description="folder of the product's static files; their e3t gives layer thickness"
+    )
+    land_mask: str | None = Field(
+        None,
+        description="file of the atmosphere's land-sea mask (lsm); forcing over land then "
+        "continues that over the sea nearby",
+    )
+    climatology: str | None = Field(
+        None,
+        description="climate_mean_s_t_ssh.npy of the published release "
+        "(default: $HOM_CLIMATE_MEAN_NPY)",
+    )
+    mask: str | None = Field(None, description="mask_05.npy of the published release")
+    sea_ice: bool = Field(False, description="keep siconc, sithick, usi, vsi beside the state")
+    gaps: Literal["refuse", "record"] = Field(
+        "refuse",
+        description="days without file: `refuse` stops, `record` leaves them out and lists them",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _environment(cls, data: object) -> object:
+        """Take the folders of the published layout from the release's own variables."""
+        if not isinstance(data, dict) or data.get("kind") != "published":
+            return data
+        found = {key: os.environ.get(name) for key, name in PUBLISHED_VARIABLES.items()}
+        return {**{key: value for key, value in found.items() if value}, **data}
 
     @model_validator(mode="after")
     def _folders(self) -> SourceConfig:
         if self.kind == "files" and not (self.ocean_dir and self.forcing_dir):
             raise ValueError("kind 'files' needs ocean_dir and forcing_dir")
+        if self.kind == "published":
+            for key in ("ocean_dir", "climatology", "mask"):
+                if getattr(self, key) is None:
+                    variable = PUBLISHED_VARIABLES.get(key)
+                    where = f" or the variable {variable}" if variable else ""
+                    raise ValueError(f"kind 'published' needs source.{key}{where}")
         return self
+
+
+class DownloadConfig(Section):
+    """What `source.kind: download` fetches; the box, levels and days follow `grid`, `periods`."""
+
+    ocean: Literal["original", "subset"] = Field(
+        "original",
+        description="`original` daily files of the whole globe, or a `subset` of box and levels",
+    )
+    ocean_dataset: str = Field(
+        "cmems_mod_glo_phy_my_0.083deg_P1D-m", description="Copernicus Marine dataset"
+    )
+    interim_dataset: str = Field(
+        "cmems_mod_glo_phy_myint_0.083deg_P1D-m", description="dataset of the days after it"
+    )
+    interim_from: dt.date = Field(
+        dt.date(2021, 7, 1), description="first day that is fetched from the interim dataset"
+    )
+    static_dataset: str = Field(
+        "cmems_mod_glo_phy_my_0.083deg_static", description="dataset of the static files"
+    )
+    atmosphere: Literal["cds", "arco"] = Field(
+        "arco",
+        description="`cds`: hourly files by the Climate Data Store's client; `arco`: daily means "
+        "made while reading the public Zarr",
+    )
+    arco_url: str = Field(
+        "gs://gcp-public-data-arco-era5/ar/full_37-1h-0p25deg-chunk-1.zarr-v3",
+        description="the public Zarr of ERA5, or a copy of it",
+    )
+    margin: NonNegative = Field(1.0, description="degrees fetched beyond the grid on each side")
 
 
 class TwinConfig(Section):
@@ -123,9 +208,48 @@ class PeriodsConfig(Section):
         return sorted(d for p in self.all for d in p.days(year))
 
 
+class RegridConfig(Section):
+    """How fields come onto the grid; the ocean is always averaged conservatively."""
+
+    forcing: Literal["bilinear", "conservative"] = Field(
+        "bilinear",
+        description="`conservative` averages, better where the atmosphere's grid is the finer one",
+    )
+    coastal_fill: int = Field(
+        0, ge=0, description="cells by which ocean values are continued onto land"
+    )
+
+
+class StoresConfig(Section):
+    """How stores are written."""
+
+    keepbits: dict[str, Annotated[int, Field(ge=1, le=23)]] = Field(
+        default_factory=dict,
+        description="variable -> mantissa bits kept of 23; the others are exact",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> StoresConfig:
+        if unknown := sorted(set(self.keepbits) - set(VARIABLES)):
+            raise ValueError(f"keepbits: unknown variable {unknown[0]!r}")
+        return self
+
+
 class ClimatologyConfig(Section):
     """Daily climatology of the training period."""
 
+    method: Literal["harmonics", "window"] = Field(
+        "harmonics", description="`harmonics` of the year, or running means over a `window`"
+    )
     harmonics: int = Field(
         4, ge=0, le=20, description="annual harmonics in the fit; 0 is the time mean"
     )
+    window: int = Field(
+        31, ge=1, le=181, description="days of the running mean around each day of the year; odd"
+    )
+
+    @model_validator(mode="after")
+    def _odd(self) -> ClimatologyConfig:
+        if self.window % 2 == 0:
+            raise ValueError(f"window {self.window} is even; expected an odd number of days")
+        return self

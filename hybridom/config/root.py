@@ -9,16 +9,20 @@ from pydantic import Field, model_validator
 
 from hybridom.config.base import Section
 from hybridom.config.data import (
+    PUBLISHED_VARIABLES,
     ClimatologyConfig,
+    DownloadConfig,
     GridConfig,
     PathsConfig,
     PeriodsConfig,
+    RegridConfig,
     SourceConfig,
+    StoresConfig,
     TwinConfig,
 )
 from hybridom.config.model import NetworksConfig, SkeletonConfig, TrainingConfig
 from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
-from hybridom.variables import FORCING_SETS
+from hybridom.variables import FORCING_SETS, RAW_FORCING
 
 
 class Config(Section):
@@ -28,9 +32,12 @@ class Config(Section):
     paths: PathsConfig = PathsConfig()
     source: SourceConfig = SourceConfig()
     twin: TwinConfig = TwinConfig()
+    download: DownloadConfig = DownloadConfig()
     grid: GridConfig
     periods: PeriodsConfig
-    forcing: Literal["surface3", "surface4"] = "surface3"
+    forcing: Literal["surface3", "surface4", "fluxes8", "bulk8"] = "surface3"
+    regrid: RegridConfig = RegridConfig()
+    stores: StoresConfig = StoresConfig()
     climatology: ClimatologyConfig = ClimatologyConfig()
     skeleton: SkeletonConfig = SkeletonConfig()
     networks: NetworksConfig = NetworksConfig()
@@ -41,19 +48,36 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _twin_folders(cls, data: object) -> object:
-        """Point the source at the twin's folders, which its resolution and seed name."""
+    def _folders(cls, data: object) -> object:
+        """Name the folders of files that the workflow makes: the twin's, or the downloaded."""
         if not isinstance(data, dict):
             return data
         source = dict(data.get("source") or {})
-        if source.get("kind", "twin") == "twin":
+        raw = (data.get("paths") or {}).get("raw", PathsConfig().raw)
+        kind = source.get("kind", "twin")
+        if kind == "twin":
             twin = data.get("twin") or {}
-            raw = (data.get("paths") or {}).get("raw", PathsConfig().raw)
             degrees, seed = twin.get("degrees", 4), twin.get("seed", 1)
             source["ocean_dir"] = f"{raw}/twin_{degrees}deg_seed{seed}/ocean"
             source["forcing_dir"] = f"{raw}/twin_{degrees}deg_seed{seed}/forcing"
-            data = {**data, "source": source}
-        return data
+        elif kind == "download":
+            source["ocean_dir"] = source.get("ocean_dir") or f"{raw}/glorys12v1"
+            source["forcing_dir"] = source.get("forcing_dir") or f"{raw}/era5"
+            source["static_dir"] = source.get("static_dir") or f"{raw}/glorys12v1_static"
+        return {**data, "source": source}
+
+    @model_validator(mode="after")
+    def _published(self) -> Config:
+        if self.source.kind != "published":
+            return self
+        if self.forcing not in ("surface3", "fluxes8"):
+            raise ValueError(
+                f"forcing {self.forcing!r}: the published files hold surface3 and fluxes8 only"
+            )
+        if self.forcing == "fluxes8" and self.source.forcing_dir is None:
+            variable = PUBLISHED_VARIABLES["forcing_dir"]
+            raise ValueError(f"fluxes8 needs source.forcing_dir or the variable {variable}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -85,5 +109,10 @@ class Config(Section):
 
     @property
     def forcing_names(self) -> tuple[str, ...]:
-        """Names of the forcing variables."""
+        """Names of the forcing variables in the stores."""
         return FORCING_SETS[self.forcing]
+
+    @property
+    def raw_forcing_names(self) -> tuple[str, ...]:
+        """Names of the forcing variables that the raw files must hold."""
+        return RAW_FORCING[self.forcing]

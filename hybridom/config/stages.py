@@ -7,14 +7,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from hybridom.config.root import Config
-from hybridom.variables import FORCING_SETS
+from hybridom.variables import FORCING_SETS, RAW_FORCING
 
 # Sections that each stage uses; nothing else reaches it.
 STAGES: dict[str, tuple[str, ...]] = {
     "twin": ("source", "twin"),
+    "download": ("paths", "source", "download", "grid", "periods", "forcing"),
     "check": ("paths", "source", "grid", "periods", "forcing"),
     "grid": ("paths", "source", "grid", "periods"),
-    "state": ("paths", "source", "grid", "periods", "forcing"),
+    "state": ("paths", "source", "grid", "periods", "forcing", "regrid", "stores"),
     "climatology": ("paths", "grid", "periods", "forcing", "climatology"),
     "train": (
         "experiment",
@@ -42,6 +43,8 @@ class StageConfig:
     def __getattr__(self, name: str) -> Any:
         if name == "forcing_names":
             return FORCING_SETS[str(self._sections["forcing"])]
+        if name == "raw_forcing_names":
+            return RAW_FORCING[str(self._sections["forcing"])]
         try:
             return self.__dict__["_sections"][name]
         except KeyError:
