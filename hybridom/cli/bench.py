@@ -42,10 +42,10 @@ def positive(text: str) -> int:
 
 def run_step(args: argparse.Namespace) -> None:
     """Measure, print the table, and write the JSON object."""
-    from hybridom import bench
+    from hybridom.bench import step
 
     config, _ = common.load(args, "train")
-    result = bench.bench_step(config, args.days, args.repeats)
-    print(bench.table(result), flush=True)
+    result = step.bench_step(config, args.days, args.repeats)
+    print(step.table(result), flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
