@@ -148,7 +148,7 @@ def test_forcing_that_does_not_cover_the_grid_is_refused(world, monkeypatch):
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from hybridom.data import prepare
+from hybridom.data.prepare import state as prepare
 from hybridom.layout import Layout
 from tests.data.conftest import TEST, TRAIN, VALIDATION
 from tests.data.raw import raw_config
