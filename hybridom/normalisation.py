@@ -52,7 +52,7 @@ class Normaliser(nn.Module):
 
     Args:
         statistics: As `read_statistics` returns them.
-        forcing_names: Order of forcing channels.
+        forcing_names: Order of the forcing channels that the networks see.
     """
 
     anomaly_std: Tensor

@@ -9,6 +9,11 @@ One day is taken in three parts (Shu et al. 2026, arXiv 2602.00598):
 
 Each part can be switched off. Networks are zero at initialisation, so that an untrained model is
 the skeleton with persistent currents, bit for bit.
+
+With the forcing set `bulk8` the fluxes of `bulk.ncar_fluxes` take the place of those that are given
+for the same names: those of both days are made from the atmosphere of their day and from the sea
+surface of X_t, since tomorrow's ocean is what the step is about to find. So the fluxes follow the
+predicted ocean, and gradients pass through them.
 """
 
 from __future__ import annotations
@@ -21,13 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybridom.bulk import open_water_fluxes
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
 from hybridom.grid import Grid, Mask
 from hybridom.networks.registry import build
 from hybridom.normalisation import Normaliser, Statistics
 from hybridom.physics.skeleton import Skeleton
 from hybridom.state import Forcing, OceanState
-from hybridom.variables import PROGNOSTIC, VARIABLES
+from hybridom.variables import FORCING_SETS, NETWORK_FORCING, PROGNOSTIC, VARIABLES
 
 NO_NETWORK = "none"
 
@@ -65,7 +71,9 @@ class HybridOM(nn.Module):
         grid: The grid.
         wet: Ocean cells (nz, ny, nx).
         statistics: Statistics of the training period, see `normalisation`.
-        forcing_names: Order of the forcing channels.
+        forcing_names: Forcing variables that are given, in the order of their channels. Those of
+            the set `bulk8` are given as its stores hold them; the model makes the turbulent and
+            long-wave fluxes itself, and the networks see `variables.NETWORK_FORCING`.
         skeleton: Configuration of the numerical ocean.
         networks: Configuration of the learned terms.
     """
@@ -88,7 +96,9 @@ class HybridOM(nn.Module):
         self.statistics = dict(statistics)
         self.forcing_names = tuple(forcing_names)
         self.mean_field = networks.mean_field
-        self.normaliser = Normaliser(statistics, forcing_names)
+        self.bulk = self.forcing_names == FORCING_SETS["bulk8"]
+        seen = NETWORK_FORCING["bulk8"] if self.bulk else self.forcing_names
+        self.normaliser = Normaliser(statistics, seen)
         self.register_buffer("wet", torch.as_tensor(wet, dtype=torch.bool), persistent=False)
         self.register_buffer("static", static_features(grid, wet), persistent=False)
         # Velocities that vary by their standard deviation from cell to cell have about this
@@ -98,7 +108,7 @@ class HybridOM(nn.Module):
 
         self.skeleton = Skeleton(grid, wet, skeleton) if skeleton.enabled else None
         nz, channels = grid.nz, (len(PROGNOSTIC) - 1) * grid.nz + 1
-        forcing = 2 * len(self.forcing_names)
+        forcing = 2 * len(seen)
         vorticity = 0 if self.skeleton is None else nz
         self.ilap = self._network(networks.ilap, vorticity + 2 * nz + forcing, 2 * nz)
         inputs = (3 if self.mean_field else 2) * channels + forcing + self.static.shape[0]
@@ -122,6 +132,8 @@ class HybridOM(nn.Module):
         """
         # Land may hold fill values or NaN; arithmetic on them would reach the gradients.
         state = self._clean(state)
+        if self.bulk:
+            now, then = self._with_own_fluxes(state, now), self._with_own_fluxes(state, then)
         forcing = self._forcing_channels(now, then)
         climatology = self._clean(now.climatology)
         anomaly = self.normaliser.anomaly(state, climatology)
@@ -161,6 +173,12 @@ class HybridOM(nn.Module):
         """
         if self.skeleton is not None:
             self.skeleton.check_stability(self._clean(state))
+
+    def _with_own_fluxes(self, state: OceanState, day: Conditions) -> Conditions:
+        """Conditions of a day whose fluxes are those over the sea surface of `state`."""
+        sst, u, v = (x[..., 0, :, :] for x in (state.thetao, state.uo, state.vo))
+        fluxes = open_water_fluxes(day.forcing.fields, sst, u, v, self.wet[0])
+        return replace(day, forcing=Forcing({**day.forcing.fields, **fluxes}))
 
     def _physics_day(
         self, state: OceanState, now: Forcing, then: Forcing

@@ -293,6 +293,12 @@ FORCING_SETS: dict[str, tuple[str, ...]] = {
 # What of it the raw files must hold.
 RAW_FORCING: dict[str, tuple[str, ...]] = FORCING_SETS | {"bulk8": ATMOSPHERE8}
 
+# What of it the networks see: of `bulk8` the eight fluxes at the sea surface, of which the model
+# itself makes BULK_FLUXES from the atmosphere of the day and its own ocean (`bulk`, `stepper`).
+NETWORK_FORCING: dict[str, tuple[str, ...]] = FORCING_SETS | {
+    "bulk8": ("msnlwrf", "ssr", "msshf", "mslhf", "metss", "mntss", "mer", "mtpr")
+}
+
 # Spellings of the same unit met in CMEMS, ERA5 and CF files.
 UNIT_SPELLINGS: dict[str, frozenset[str]] = {
     "degrees_C": frozenset({"degrees_C", "degree_C", "degC", "Celsius", "celsius"}),

@@ -35,9 +35,26 @@ if TYPE_CHECKING:
     from hybridom.config import Config, StageConfig
 
 MEGABYTE = 1e6
-# Mean and spread of the random fields: a quiet ocean under an ordinary atmosphere.
+# Mean and spread of the random fields: a quiet ocean under an ordinary atmosphere, in the units of
+# `variables`.
 OCEAN = {"thetao": (10.0, 0.1), "so": (35.0, 0.02), "uo": (0.0, 0.01), "vo": (0.0, 0.01)}
-ATMOSPHERE = {"u10": (0.0, 5.0), "v10": (0.0, 5.0), "t2m": (285.0, 5.0), "msl": (101_325.0, 500.0)}
+ATMOSPHERE = {
+    "u10": (0.0, 5.0),
+    "v10": (0.0, 5.0),
+    "t2m": (285.0, 5.0),
+    "msl": (101_325.0, 500.0),
+    "d2m": (281.0, 5.0),
+    "ssr": (180.0, 30.0),
+    "strd": (340.0, 20.0),
+    "mtpr": (3e-5, 5e-6),
+    "msnlwrf": (-55.0, 20.0),
+    "msnswrf": (180.0, 30.0),
+    "msshf": (-15.0, 15.0),
+    "mslhf": (-90.0, 50.0),
+    "metss": (0.0, 0.1),
+    "mntss": (0.0, 0.1),
+    "mer": (-3.6e-5, 2e-5),
+}
 
 
 @dataclass(frozen=True)
@@ -131,13 +148,11 @@ def random_state(batch: int, grid: Grid, device: torch.device) -> OceanState:
 
 def random_forcing(batch: int, grid: Grid, names: tuple[str, ...], device: torch.device) -> Forcing:
     """A random atmosphere, (batch, ny, nx)."""
-    return Forcing(
-        {
-            name: mean + spread * torch.randn(batch, grid.ny, grid.nx, device=device)
-            for name, (mean, spread) in ATMOSPHERE.items()
-            if name in names
-        }
-    )
+    fields = {}
+    for name in names:
+        mean, spread = ATMOSPHERE[name]
+        fields[name] = mean + spread * torch.randn(batch, grid.ny, grid.nx, device=device)
+    return Forcing(fields)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -94,8 +94,12 @@ class Skeleton(nn.Module):
 
         Args:
             state: Full values (not anomalies) at centres, (..., nz, ny, nx) and (..., ny, nx).
-            forcing: u10 and v10 of the day (..., ny, nx), m s-1, read if `wind_stress` is on.
+            forcing: Stress or wind of the day (..., ny, nx), see `vorticity.surface_stress`, read
+                if `wind_stress` is on.
             forcing_next: The same of the next day; the mean stress of the two acts over the step.
+
+        Raises:
+            UserError: `wind_stress` is on, and the forcing holds neither stress nor wind.
         """
         config = self.config
         thetao, so, zos, u, v, w = self._prepare(state)
@@ -196,10 +200,7 @@ class Skeleton(nn.Module):
         if self.config.stretching:
             source = source + stretching(w, geometry)
         if self.config.wind_stress:
-            wind = 0.5 * (
-                wind_curl(forcing["u10"], forcing["v10"], self.surface)
-                + wind_curl(forcing_next["u10"], forcing_next["v10"], self.surface)
-            )
+            wind = 0.5 * (wind_curl(forcing, self.surface) + wind_curl(forcing_next, self.surface))
             below = source[..., 1:, :, :]
             source = torch.cat([source[..., :1, :, :] + wind, below], dim=-3)
         return source

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from hybridom.constants import RHO_0, RHO_AIR
+from hybridom.errors import UserError
 from hybridom.operators import Geometry
 from hybridom.physics.fluxes import FaceWeights, convergence, face_fluxes
+from hybridom.state import Forcing
 
 
 def relative_vorticity(u: Tensor, v: Tensor, geometry: Geometry) -> Tensor:
@@ -96,17 +98,42 @@ def wind_stress(u10: Tensor, v10: Tensor) -> tuple[Tensor, Tensor]:
     return drag * u10, drag * v10
 
 
-def wind_curl(u10: Tensor, v10: Tensor, surface: Geometry) -> Tensor:
+def surface_stress(forcing: Forcing, surface: Geometry) -> tuple[Tensor, Tensor]:
+    """Stress on the sea surface: the given one, or that of the wind where none is given.
+
+    Args:
+        forcing: Stress `metss`, `mntss` (..., ny, nx), N m-2, or else wind `u10`, `v10`, m s-1;
+            values over land are not used.
+        surface: Geometry of the top layer.
+
+    Returns:
+        Eastward and northward stress at centres (..., 1, ny, nx), N m-2, zero on land.
+
+    Raises:
+        UserError: The forcing holds neither.
+    """
+    for names, given in ((("metss", "mntss"), True), (("u10", "v10"), False)):
+        if forcing.fields.keys() >= set(names):
+            # Land is cleaned before the formula: its values would reach the gradients.
+            x, y = (surface.clean(forcing[name].unsqueeze(-3)) for name in names)
+            return (x, y) if given else wind_stress(x, y)
+    raise UserError(
+        f"forcing: the wind stress needs metss and mntss, or u10 and v10, but the forcing holds "
+        f"{', '.join(forcing.fields) or 'nothing'}; choose another set (key forcing) or set "
+        "skeleton.wind_stress to false"
+    )
+
+
+def wind_curl(forcing: Forcing, surface: Geometry) -> Tensor:
     """curl(tau) / (rho0 dz_1): the vorticity that the wind gives the top layer.
 
     Args:
-        u10, v10: Wind at 10 m (..., ny, nx), m s-1; its values over land are not used.
+        forcing: As for `surface_stress`.
         surface: Geometry of the top layer.
 
     Returns:
         Tendency at centres (..., 1, ny, nx), s-2.
     """
-    u10, v10 = (surface.clean(x.unsqueeze(-3)) for x in (u10, v10))
-    tau_x, tau_y = wind_stress(u10, v10)
+    tau_x, tau_y = surface_stress(forcing, surface)
     curl = relative_vorticity(surface.interp_x_to_u(tau_x), surface.interp_y_to_v(tau_y), surface)
     return curl / (RHO_0 * surface.dz)

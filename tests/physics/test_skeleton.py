@@ -236,7 +236,7 @@ def test_wind_acts_as_the_mean_stress_of_the_two_days(make_ocean):
     assert torch.allclose(between, mean, rtol=1e-12, atol=1e-20)
     start = skeleton(ocean, SkeletonConfig(substeps=1, **OFF))(state, one, two).vorticity
     spun_up = core(state, one, one).vorticity - start
-    given = SECONDS_PER_DAY * wind_curl(one["u10"], one["v10"], ocean.surface)
+    given = SECONDS_PER_DAY * wind_curl(one, ocean.surface)
     assert torch.allclose(spun_up[:, :1], given, rtol=1e-9, atol=1e-9 * float(given.abs().max()))
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from hybridom.constants import EARTH_RADIUS, OMEGA, RHO_0, RHO_AIR
+from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.physics.advection import upwind_weights
 from hybridom.physics.vorticity import (
@@ -20,9 +21,11 @@ from hybridom.physics.vorticity import (
     relative_advection,
     relative_vorticity,
     stretching,
+    surface_stress,
     wind_curl,
     wind_stress,
 )
+from hybridom.state import Forcing
 
 F_MIN = 1e-5
 
@@ -229,7 +232,7 @@ def test_wind_curl_of_a_zonal_wind(make_ocean):
     ocean = make_ocean("aquaplanet")
     phi = latitude(ocean.grid)
     u10 = (7.0 * torch.cos(phi)).expand(1, *ocean.grid.shape[1:])
-    curl = wind_curl(u10, torch.zeros_like(u10), ocean.surface)
+    curl = wind_curl(Forcing({"u10": u10, "v10": torch.zeros_like(u10)}), ocean.surface)
     tau, _ = wind_stress(u10, torch.zeros_like(u10))
     stress, rows = (tau * torch.cos(phi))[0, :, 0].numpy(), np.deg2rad(ocean.grid.lat)
     # -d(tau cos(phi)) / (R d(sin(phi))) between rows, and the mean of two corners
@@ -239,14 +242,42 @@ def test_wind_curl_of_a_zonal_wind(make_ocean):
     assert np.allclose(curl[0, 0, 1:-1, 5].numpy(), expected, rtol=1e-10, atol=1e-25)
 
 
-def test_wind_over_land_is_not_used(make_ocean):
+@pytest.mark.parametrize("names", [("u10", "v10"), ("metss", "mntss")])
+def test_wind_and_stress_over_land_are_not_used(make_ocean, names):
     ocean = make_ocean("realistic")
-    u10, v10 = ocean.forcing(1)["u10"], ocean.forcing(1)["v10"]
+    given = [ocean.forcing(1)[name] for name in ("u10", "v10")]
     sea = torch.as_tensor(ocean.wet[0])
-    plain = wind_curl(u10, v10, ocean.surface)
+    plain = wind_curl(Forcing(dict(zip(names, given, strict=True))), ocean.surface)
     for fill in (0.0, 1e6, float("nan")):
-        u, v = torch.where(sea, u10, fill), torch.where(sea, v10, fill)
-        assert torch.equal(wind_curl(u, v, ocean.surface), plain)
-        u.requires_grad_()
-        wind_curl(u, v, ocean.surface).square().sum().backward()
-        assert torch.isfinite(u.grad).all() and not u.grad[:, ~sea].any()
+        dirty = [torch.where(sea, x, fill).requires_grad_() for x in given]
+        filled = Forcing(dict(zip(names, dirty, strict=True)))
+        curl = wind_curl(filled, ocean.surface)
+        assert torch.equal(curl, plain)
+        curl.square().sum().backward()
+        for x in dirty:
+            assert torch.isfinite(x.grad).all() and not x.grad[:, ~sea].any()
+
+
+def test_a_given_stress_acts_as_it_is_and_before_the_wind(make_ocean):
+    ocean = make_ocean("channel")
+    wind = ocean.forcing(1)
+    x, y = wind_stress(wind["u10"], wind["v10"])
+    stress = Forcing({"metss": x, "mntss": y})
+    for made, given in zip(
+        surface_stress(wind, ocean.surface), surface_stress(stress, ocean.surface), strict=True
+    ):
+        assert torch.equal(made, given) and made.shape[-3:] == (1, *ocean.grid.shape[1:])
+    doubled = Forcing({**wind.fields, "metss": 2 * x, "mntss": 2 * y})
+    assert torch.equal(
+        wind_curl(doubled, ocean.surface), wind_curl(stress.map(lambda t: 2 * t), ocean.surface)
+    )
+
+
+def test_forcing_without_wind_or_stress_is_refused(make_ocean):
+    ocean = make_ocean("channel")
+    half = Forcing({"u10": ocean.forcing(1)["u10"], "metss": ocean.forcing(1)["u10"]})
+    for forcing, held in ((half, "u10, metss"), (Forcing({}), "nothing")):
+        with pytest.raises(UserError) as caught:
+            surface_stress(forcing, ocean.surface)
+        assert f"holds {held};" in str(caught.value) and "wind_stress" in str(caught.value)
+        assert "\n" not in str(caught.value)
