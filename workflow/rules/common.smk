@@ -96,6 +96,7 @@ class Wildcard(str):
 
 YEAR = Wildcard("{year}")
 START = Wildcard("{start}")
+MONTH = "{month}"
 LOGS = f"logs/{CONFIG.experiment}"
 BENCHMARKS = f"benchmarks/{CONFIG.experiment}"
 ALL_CHECKS = [layout.check_report(year) for year in CONFIG.periods.years]
@@ -110,12 +111,26 @@ def previous_year(wildcards):
 
 
 def raw_files(wildcards):
-    """What the check of one year reads: its manifest, or all files with the year in their name."""
+    """What the check of one year reads: the manifests of what is made or fetched, or all files
+    with the year in their name. The first day of all defines the grid and mask of the source."""
+    year = int(wildcards.year)
     if CONFIG.source.kind == "twin":
-        return layout.twin_manifest(wildcards.year)
+        return layout.twin_manifest(year)
+    if CONFIG.source.kind == "download":
+        months = {CONFIG.periods.months()[0], *CONFIG.periods.months(year)}
+        return [layout.static_download, *month_manifests(sorted(months))]
     folders = (layout.ocean_dir, layout.forcing_dir)
     found = (path for folder in folders for path in folder.rglob("*.nc"))
     return sorted(str(path) for path in found if wildcards.year in path.name)
+
+
+def month_manifests(months):
+    """Manifests of the fetched ocean and atmosphere of some months (YYYY-MM)."""
+    return [
+        manifest(month)
+        for month in months
+        for manifest in (layout.ocean_download, layout.forcing_download)
+    ]
 
 
 def year_stores(years):

@@ -60,12 +60,13 @@ rule prepare_state:
         f"{BENCHMARKS}/state/{{year}}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 4
     resources:
-        mem_mb=memory(20, base=4000),
-        runtime=minutes(30, per_state=10),
+        mem_mb=memory(10, base=4000),
+        runtime=minutes(60, per_state=2),
     shell:
-        "hybridom prepare state --config {input.config} --year {wildcards.year} > {log} 2>&1"
+        "hybridom prepare state --config {input.config} --year {wildcards.year} "
+        "--threads {threads} > {log} 2>&1"
 
 
 rule prepare_forcing:
@@ -73,6 +74,7 @@ rule prepare_forcing:
     input:
         config=layout.stage_config("state"),
         grid=layout.grid_file,
+        state=bulk_state,
         check=layout.check_report(YEAR),
         checks=ancient(ALL_CHECKS),
     output:
