@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from hybridom.constants import EARTH_RADIUS
+from hybridom.data.raw.packed import PackedField
+from hybridom.data.regrid import FusedRegridder
 from hybridom.data.regrid.conservative import (
     Regridder,
+    conservative_weights,
     latitude_weights,
     longitude_weights,
     node_edges,
+    overlap_weights,
 )
 from hybridom.grid import Grid
 
@@ -145,3 +151,86 @@ def test_values_on_land_do_not_matter(wet, field):
     np.testing.assert_array_equal(
         regrid(np.where(wet, field, 1e30)), regrid(np.where(wet, field, np.nan))
     )
+
+
+def test_overlaps_are_those_of_every_pair_of_intervals():
+    rng = np.random.default_rng(3)
+    source = np.cumsum(rng.random(30)) - 2.0
+    target = np.cumsum(rng.random(12)) + 1.0
+    expected = np.array(
+        [
+            [max(0.0, min(b, d) - max(a, c)) for c, d in itertools.pairwise(source)]
+            for a, b in itertools.pairwise(target)
+        ]
+    )
+    found = overlap_weights(source, target)
+    assert found.nnz == np.count_nonzero(expected)
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-14)
+
+
+def test_overlaps_of_round_off_size_are_left_out():
+    source, target = np.arange(6.0), np.arange(6.0)[::2] + 1e-9
+    assert overlap_weights(source, target).nnz == 4
+
+
+def test_a_source_across_the_date_line_has_the_weights_of_the_whole_circle():
+    part = (LON <= -120.0) | (LON >= 100.0)
+    whole = longitude_weights(LON, ACROSS_DATE_LINE.lon_bounds).toarray()
+    assert not whole[:, ~part].any()
+    found = longitude_weights(LON[part], ACROSS_DATE_LINE.lon_bounds).toarray()
+    np.testing.assert_allclose(found, whole[:, part], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("shift", [3, 17])
+def test_where_the_source_starts_on_the_circle_does_not_matter(shift, wet, field):
+    turned = (LON + 10.0 * shift + 180.0) % 360.0 - 180.0
+    order = np.argsort(turned)
+    moved = Grid.regular(
+        20.0, lon=(-180.0 + 10.0 * shift, 180.0 + 10.0 * shift), depths=GLOBAL.depth
+    )
+    expected = Regridder(LAT, LON, GLOBAL, wet)(field)
+    found = Regridder(LAT, turned[order], moved, wet[..., order])(field[..., order])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+GLORYS_LAT = np.linspace(-80.0, 90.0, 2041)
+GLORYS_LON = -180.0 + np.arange(4320) / 12.0
+
+
+@pytest.fixture(scope="module")
+def glorys():
+    """Wet mask (1, 2041, 4320) of blocks and scattered cells, and a field that is not smooth."""
+    rng = np.random.default_rng(4)
+    wet = np.kron(rng.random((13, 27)) > 0.3, np.ones((157, 160), bool))[:2041, :4320]
+    wet &= rng.random(wet.shape, np.float32) > 0.02
+    wet[-1] = True
+    field = 5.0 + 20.0 * np.cos(np.radians(GLORYS_LAT))[:, None] ** 2
+    return wet[None], field + rng.normal(size=wet.shape).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize(("resolution", "taps"), [(0.5, 7), (0.25, 4)])
+def test_integrals_of_the_real_source_are_conserved(resolution, taps, glorys):
+    wet, field = glorys
+    grid = Grid.regular(resolution)
+    weights = conservative_weights(GLORYS_LAT, GLORYS_LON, grid)
+    assert set(np.diff(weights.x.indptr)) == {taps}
+    # Source cells reach from 80 S less half a cell to the pole, where the last row is half a cell.
+    half = 0.5 / 12.0
+    south = np.maximum(GLORYS_LAT - half, -90.0)
+    north = np.minimum(GLORYS_LAT + half, 90.0)
+    height = np.sin(np.radians(north)) - np.sin(np.radians(south))
+    np.testing.assert_allclose(weights.y.sum(axis=0).A1, height, rtol=1e-9)
+    area = (height * np.radians(1.0 / 12.0))[:, None] * wet[0]
+    regrid = Regridder(GLORYS_LAT, GLORYS_LON, grid, wet)
+    assert regrid.wet_area.sum() == pytest.approx(area.sum(), rel=1e-12)
+    exact = regrid(field)
+    assert np.nansum(exact * regrid.wet_area) == pytest.approx((area * field[0]).sum(), rel=1e-11)
+
+    packing = 7.32444226741791e-4, 21.0
+    raw = np.where(wet, np.round((field - packing[1]) / packing[0]), -32767).astype(np.int16)
+    packed = PackedField(raw, *packing, (-32767.0,))
+    fused = FusedRegridder(GLORYS_LAT, GLORYS_LON, grid, wet)(packed, slice(0, 1)).values
+    total = np.nansum(fused * regrid.wet_area)
+    expected = (area * (raw[0] * packing[0] + packing[1])).sum()
+    assert total == pytest.approx(expected, rel=1e-8)
+    np.testing.assert_allclose(fused, regrid(packed.unpack()), rtol=3e-7, atol=1e-6)
