@@ -1,7 +1,8 @@
 """Small raw files for tests, written as the real products are.
 
-`write_ocean_days` writes GLORYS12V1-like daily files, `write_forcing_month` an ERA5-like file of
-one month, `write_raw` both for a range of days, and `raw_config` makes a configuration that reads
+`write_ocean_days` writes GLORYS12V1-like daily files, `write_ocean_subset` several days in one file
+or store as the product's toolbox does, `write_forcing_month` an ERA5-like file of one month,
+`write_raw` both for a range of days, and `raw_config` makes a configuration that reads
 them. The fields are smooth functions of place and day plus seeded noise; `ocean_fields` and
 `forcing_fields` return the same numbers unpacked.
 """
@@ -12,10 +13,11 @@ import calendar
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import netCDF4
 import numpy as np
+import xarray as xr
 
 from hybridom.config import Config
 
@@ -188,6 +190,93 @@ def _write_packed(
     variable.set_auto_maskandscale(False)
     packed = np.where(np.isnan(values), FILL, np.round((values - offset) / scale))
     variable[0] = packed[..., turn[0], :][..., turn[1]].astype(np.int16)
+
+
+def ocean_dataset(
+    start: dt.date,
+    days: int,
+    *,
+    names: Sequence[str] = tuple(PACKING),
+    depths: slice = slice(None),
+    box: tuple[slice, slice] = (slice(None), slice(None)),
+    packed: bool = True,
+    seed: int = 0,
+) -> tuple[xr.Dataset, dict[str, dict[str, Any]]]:
+    """Days of the ocean as the product's toolbox opens them, and its encoding of them.
+
+    Args:
+        start: First day, stamped 00:00.
+        days: Number of days.
+        names: Variables.
+        depths: Part of `DEPTHS`.
+        box: Parts of `LAT` and `LON`.
+        packed: Encoded as the originals; otherwise as float32 of the values the originals hold.
+        seed: Of the noise.
+    """
+    every = [start + dt.timedelta(number) for number in range(days)]
+    ours = {"latitude": LAT[box[0]], "longitude": LON[box[1]], "depth": DEPTHS[depths]}
+    units = {"latitude": "degrees_north", "longitude": "degrees_east", "depth": "m"}
+    coordinates: dict[str, Any] = {
+        name: (name, values.astype(np.float32), {"units": units[name]})
+        for name, values in ours.items()
+    }
+    coordinates["time"] = ("time", np.array(every, "datetime64[ns]"))
+    dataset = xr.Dataset(coords=coordinates, attrs={"source": "MERCATOR GLORYS12V1"})
+    encoding: dict[str, dict[str, Any]] = {"time": {"units": "hours since 1950-01-01"}}
+    for name in names:
+        scale, offset = PACKING[name]
+        values = np.stack([ocean_fields(day, seed)[name] for day in every])
+        values = values[(slice(None), depths, *box) if values.ndim == 4 else (slice(None), *box)]
+        deep = ("depth",) if values.ndim == 4 else ()
+        attributes = {"units": UNITS[name]}
+        if packed:
+            encoding[name] = {
+                "dtype": "i2", "scale_factor": scale, "add_offset": offset, "_FillValue": FILL
+            }  # fmt: skip
+        else:
+            values = np.round((values - offset) / scale) * scale + offset
+            encoding[name] = {"dtype": "f4", "_FillValue": np.float32(9.96921e36)}
+        axes = ("time", *deep, "latitude", "longitude")
+        dataset[name] = (axes, values, attributes)
+    return dataset, encoding
+
+
+def write_ocean_subset(
+    path: Path,
+    start: dt.date,
+    days: int,
+    *,
+    zarr_format: Literal[2, 3] | None = None,
+    compressed: bool = True,
+    netcdf3: bool = False,
+    **options: Any,
+) -> Path:
+    """Write days of the ocean into one file as the product's toolbox does.
+
+    Args:
+        path: NetCDF file, or folder of a Zarr store.
+        start: First day.
+        days: Number of days.
+        zarr_format: Version of the store; None: NetCDF.
+        compressed: NetCDF with shuffle and deflate, or contiguous.
+        netcdf3: NetCDF in its classic format.
+        options: Of `ocean_dataset`.
+
+    Returns:
+        `path`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset, encoding = ocean_dataset(start, days, **options)
+    if zarr_format is None:
+        for name in dataset.data_vars if compressed else ():
+            encoding[str(name)] |= {"zlib": True, "complevel": 1, "shuffle": True}
+        form: Any = {"engine": "netcdf4", "format": "NETCDF3_CLASSIC"}
+        dataset.to_netcdf(path, encoding=encoding, **(form if netcdf3 else {"engine": "h5netcdf"}))
+        return path
+    for name in dataset.data_vars:
+        encoding[str(name)]["chunks"] = tuple(-(-size // 2) for size in dataset[name].shape)
+    dataset.to_zarr(path, encoding=encoding, zarr_format=zarr_format, consolidated=zarr_format == 2)
+    return path
 
 
 def write_forcing_month(

@@ -47,6 +47,9 @@ def test_good_files_pass_and_leave_a_report(world):
     check_year(world.config, world.layout, 2000)
     report = json.loads(world.layout.check_report(2000).read_text())
     assert (report["days"], report["files"]) == (30, 32)
+    sides = {"ocean", "atmosphere"}
+    assert report["interim_days"] == {side: [] for side in sides}
+    assert report["gaps"] == {side: {} for side in sides}
     assert (report["first_day"], report["last_day"]) == ("2000-02-20", "2000-03-20")
     low, high = report["surface_ranges"]["thetao"]
     assert -4 < low < high < 40

@@ -10,6 +10,7 @@ import netCDF4
 import numpy as np
 from numpy.typing import NDArray
 
+from hybridom.data.raw.zarrs import ZarrDataset
 from hybridom.errors import UserError
 
 Float64 = NDArray[np.float64]
@@ -72,7 +73,9 @@ class SourceAxes:
         return indices
 
 
-def _coordinate(dataset: netCDF4.Dataset, path: Path, names: Sequence[str]) -> Float64:
+def _coordinate(
+    dataset: netCDF4.Dataset | ZarrDataset, path: Path, names: Sequence[str]
+) -> Float64:
     for name in names:
         if name in dataset.variables:
             values = np.asarray(dataset.variables[name][:], np.float64)
@@ -121,7 +124,7 @@ class Orientation:
         return raw if self.order is None else raw[..., self.order]
 
 
-def read_axes(dataset: netCDF4.Dataset, path: Path) -> tuple[SourceAxes, Orientation]:
+def read_axes(dataset: netCDF4.Dataset | ZarrDataset, path: Path) -> tuple[SourceAxes, Orientation]:
     """Axes of a file, turned south to north and west to east, and how its values are to be turned.
 
     Raises:
@@ -130,7 +133,9 @@ def read_axes(dataset: netCDF4.Dataset, path: Path) -> tuple[SourceAxes, Orienta
     lat = _coordinate(dataset, path, LATITUDE_NAMES)
     flip = bool(lat[0] > lat[-1])
     lat = lat[::-1] if flip else lat
-    lon, order = _longitude_order(_coordinate(dataset, path, LONGITUDE_NAMES))
+    # A range across the date line is even only as the file has it, a circle also afterwards.
+    lon = _evenly(_coordinate(dataset, path, LONGITUDE_NAMES), circle=False)
+    lon, order = _longitude_order(lon)
     depth = np.empty(0)
     if any(name in dataset.variables for name in DEPTH_NAMES):
         depth = _coordinate(dataset, path, DEPTH_NAMES)

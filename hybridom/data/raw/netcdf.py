@@ -1,10 +1,13 @@
-"""One raw NetCDF file: opening, headers, and unpacked values in the project's orientation."""
+"""One raw NetCDF file or Zarr store: opening, headers, and values in the project's orientation."""
 
 from __future__ import annotations
 
 import datetime as dt
-from functools import cached_property
+import threading
+import zlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -18,16 +21,22 @@ from hybridom.data.raw.axes import (
     SourceAxes,
     read_axes,
 )
+from hybridom.data.raw.zarrs import ZarrDataset, ZarrVariable
 from hybridom.errors import UserError
 from hybridom.variables import UNIT_SPELLINGS, VARIABLES
 
 Float32 = NDArray[np.float32]
+StoredVariable = netCDF4.Variable | ZarrVariable
 
 TIME_NAMES = ("time", "valid_time")
+DAMAGED = (OSError, RuntimeError, ValueError, zlib.error)  # what libraries say of damaged data
+
+# The NetCDF and HDF5 libraries are not thread-safe: every use of them holds this lock.
+LIBRARY = threading.RLock()
 
 
 class SourceFile:
-    """An open NetCDF file; a context manager.
+    """An open NetCDF file or Zarr store (a folder); a context manager, usable from any thread.
 
     Values that are read are south to north, and west to east in [-180, 180), whatever way the file
     runs.
@@ -42,14 +51,22 @@ class SourceFile:
 
     def __init__(self, path: Path, when: object = "any day") -> None:
         self.path = path
+        self._axes: tuple[SourceAxes, Orientation] | None = None
+        self._times: list[dt.datetime] | None = None
+        form = "Zarr" if path.is_dir() else "NetCDF"
+        self.dataset: netCDF4.Dataset | ZarrDataset
         try:
-            self.dataset = netCDF4.Dataset(path)
-        except (OSError, RuntimeError) as e:
+            if form == "Zarr":
+                self.dataset = ZarrDataset(path)
+                return
+            with LIBRARY:
+                self.dataset = netCDF4.Dataset(path)
+                self.dataset.set_auto_maskandscale(False)
+        except DAMAGED as e:
             raise UserError(
-                f"{path}: cannot be opened as NetCDF ({_reason(e)}), all variables are unreadable "
+                f"{path}: cannot be opened as {form} ({_reason(e)}), all variables are unreadable "
                 f"on {when}; expected a complete file: it may be truncated, fetch or make it again"
             ) from None
-        self.dataset.set_auto_maskandscale(False)
 
     def __enter__(self) -> SourceFile:
         return self
@@ -59,11 +76,17 @@ class SourceFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.dataset.close()
+        with LIBRARY:
+            self.dataset.close()
 
-    @cached_property
+    @property
     def _geometry(self) -> tuple[SourceAxes, Orientation]:
-        return read_axes(self.dataset, self.path)
+        # Not a cached_property: its own lock (Python 3.11) would be taken before LIBRARY by one
+        # thread and after it by another.
+        with LIBRARY:
+            if self._axes is None:
+                self._axes = read_axes(self.dataset, self.path)
+            return self._axes
 
     @property
     def axes(self) -> SourceAxes:
@@ -74,13 +97,44 @@ class SourceFile:
         """
         return self._geometry[0]
 
-    @cached_property
+    @property
+    def orientation(self) -> Orientation:
+        """How values are to be turned.
+
+        Raises:
+            UserError: As `axes`.
+        """
+        return self._geometry[1]
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a Zarr store."""
+        return isinstance(self.dataset, ZarrDataset)
+
+    @property
+    def is_hdf5(self) -> bool:
+        """Whether it is an HDF5 file, as NetCDF-4 files are."""
+        return not isinstance(self.dataset, ZarrDataset) and self.dataset.disk_format == "HDF5"
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Global attributes."""
+        with LIBRARY:
+            return {name: self.dataset.getncattr(name) for name in self.dataset.ncattrs()}
+
+    @property
     def times(self) -> list[dt.datetime]:
         """Time stamps (UTC).
 
         Raises:
             UserError: There is no time axis, or it is in a calendar other than the civil one.
         """
+        with LIBRARY:
+            if self._times is None:
+                self._times = self._read_times()
+            return self._times
+
+    def _read_times(self) -> list[dt.datetime]:
         held = [name for name in TIME_NAMES if name in self.dataset.variables]
         if not held:
             raise UserError(f"{self.path}: no time axis; expected `time` or `valid_time`")
@@ -94,13 +148,13 @@ class SourceFile:
                 only_use_python_datetimes=True,
             )
             return list(np.asarray(stamps, dtype=object).ravel())
-        except (AttributeError, RuntimeError, ValueError) as e:
+        except (AttributeError, *DAMAGED) as e:
             raise UserError(
                 f"{self.path}: time axis {held[0]!r} cannot be read ({_reason(e)}); expected CF "
                 "units such as `hours since 1950-01-01` in the standard calendar"
             ) from None
 
-    def variable(self, name: str) -> netCDF4.Variable | None:
+    def variable(self, name: str) -> StoredVariable | None:
         """The variable called `name` or one of its aliases."""
         for known in (name, *VARIABLES[name].aliases):
             if known in self.dataset.variables:
@@ -126,7 +180,8 @@ class SourceFile:
                 f"expected ({', '.join(a[0] for a in axes)}): reorder them or remove the others"
             )
         expected = VARIABLES[name].units
-        units = str(getattr(variable, "units", "(none)"))
+        with LIBRARY:
+            units = str(getattr(variable, "units", "(none)"))
         if units not in UNIT_SPELLINGS[expected]:
             return (
                 f"{self.path}: variable {name} on {when} has units {units!r}; expected "
@@ -137,9 +192,12 @@ class SourceFile:
     def axes_problem(self, expected: SourceAxes) -> str | None:
         """How the axes differ from those of the first file, in one line."""
         try:
-            difference = self.axes.difference(expected)
+            axes = self.axes
         except UserError as e:
             return str(e)
+        if not axes.depth.size:  # none of its variables has depth, or header_problem says so
+            expected = replace(expected, depth=axes.depth)
+        difference = axes.difference(expected)
         if difference is None:
             return None
         return (
@@ -164,24 +222,55 @@ class SourceFile:
         problem = self.header_problem(name, when)
         if problem:
             raise UserError(problem)
-        variable = self.variable(name)
-        assert variable is not None  # header_problem has seen it
+        raw = self.read_raw(name, when, index)
+        with LIBRARY:  # for the attributes of the packing
+            return unpack(raw, self.variable(name))
+
+    def read_raw(self, name: str, when: object, index: tuple[int | slice, ...]) -> NDArray:
+        """Read part of a variable as it is stored, not unpacked, whose header has no problem.
+
+        Args:
+            name: Variable.
+            when: Day, for messages.
+            index: Leading indices (time, or time and depth); horizontal axes are read whole.
+
+        Returns:
+            (..., nlat, nlon), turned south to north and west to east.
+
+        Raises:
+            UserError: The values cannot be read.
+        """
+        variable: Any = self.variable(name)
         try:
-            raw = variable[index]
-        except (OSError, RuntimeError) as e:
-            raise UserError(
-                f"{self.path}: variable {name} on {when} cannot be read ({_reason(e)}); expected "
-                "a complete file: it may be damaged, fetch or make it again"
-            ) from None
-        return unpack(self._geometry[1].turn(raw), variable)
+            if isinstance(variable, ZarrVariable):
+                raw = variable[index]
+            else:
+                with LIBRARY:
+                    raw = variable[index]
+        except DAMAGED as e:
+            raise UserError(damage(self.path, name, when, e)) from None
+        return self.orientation.turn(raw)
+
+
+def damage(path: Path, name: str, when: object, error: Exception) -> str:
+    """What to say of values that cannot be read, in one line."""
+    return (
+        f"{path}: variable {name} on {when} cannot be read ({_reason(error)}); expected "
+        "a complete file: it may be damaged, fetch or make it again"
+    )
 
 
 def _reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error).split())
 
 
-def unpack(raw: NDArray, variable: netCDF4.Variable) -> Float32:
-    """Physical values of packed ones: raw * scale_factor + add_offset, NaN where missing."""
+def unpack(raw: NDArray, variable: Any) -> Float32:
+    """Physical values of packed ones: raw * scale_factor + add_offset, NaN where missing.
+
+    Args:
+        raw: Stored values.
+        variable: Their variable, for its attributes.
+    """
     values = raw.astype(np.float32)
     for key in ("_FillValue", "missing_value"):
         if hasattr(variable, key):
