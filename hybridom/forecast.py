@@ -2,7 +2,8 @@
 
 The store has one chunk for each lead, lead 0 being the analysis itself. It is written under a
 temporary name and resumed at the first missing lead: the model runs in float32, the precision of
-the store, and takes land out of every state, so a day read back goes on bit for bit.
+the store, and takes land out of every state, so a day read back goes on bit for bit. Leads are
+written while the next ones are computed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,11 @@ def forecast(config: Config | StageConfig, layout: Layout, start: dt.date) -> No
     reader.forcing(period.end)
     plan = _plan(config, layout, loaded, start)
     rollout = ForecastSlabs(loaded, reader, start, plan.partial, device)
-    write_store(plan, rollout.slab, f"forecast {start}")
+    write_store(plan, rollout, f"forecast {start}")
 
 
 class ForecastSlabs:
-    """The leads of one forecast in order, from wherever the first call begins.
+    """The leads of one forecast, from the analysis or from a lead that is stored already.
 
     Args:
         loaded: The model.
@@ -92,9 +93,15 @@ class ForecastSlabs:
         self.loaded, self.reader, self.start = loaded, reader, start
         self.partial, self.device = partial, device
         self.states: Iterator[OceanState] | None = None
+        self.reached: int | None = None
+
+    def __call__(self, leads: Sequence[int]) -> Iterator[Slab]:
+        """Yield the fields of leads in ascending order; a lead between them must be stored."""
+        for lead in leads:
+            yield self.slab(lead)
 
     def slab(self, lead: int) -> Slab:
-        """Fields of a lead, NaN on land; leads are asked for in ascending order.
+        """Fields of a lead, NaN on land.
 
         Raises:
             UserError: A field is not finite.
@@ -103,10 +110,11 @@ class ForecastSlabs:
             state = self._analysis()
             self.loaded.model.check_stability(state)
         else:
-            if self.states is None:
+            if self.states is None or self.reached != lead - 1:
                 self.states = self._states_after(lead - 1)
             with torch.no_grad():
                 state = next(self.states)
+        self.reached = lead
         return {name: self._field(name, x, lead) for name, x in state.items()}
 
     def _states_after(self, lead: int) -> Iterator[OceanState]:

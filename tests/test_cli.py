@@ -56,9 +56,13 @@ def test_every_stage_has_its_command():
         ("forecast",),
         ("figures",),
         ("bench", "step"),
+        ("bench", "loader"),
     }
+    expected |= {("store", name) for name in ("check", "info", "repair")}
     expected |= {("evaluate", "start"), ("evaluate", "aggregate"), ("prepare", "all")}
     expected |= {("config", name) for name in ("show", "schema", "stage")}
+    expected |= {("retrieve", name) for name in ("ocean", "forcing", "static")}
+    expected |= {("export", name) for name in ("published", "climatology", "mask")}
     steps = ("check", "grid", "state", "forcing", "climatology", "statistics")
     assert set(COMMANDS) == expected | {("prepare", step) for step in steps}
 
@@ -76,12 +80,18 @@ def test_help_has_an_example_that_parses(words, capsys):
     cli.build_parser().parse_args(arguments)
 
 
-@pytest.mark.parametrize("words", [w for w in COMMANDS if w != ("config", "schema")], ids=" ".join)
+# These read no configuration.
+PLAIN = {("config", "schema"), ("store", "check"), ("store", "info")}
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if w not in PLAIN], ids=" ".join)
 def test_a_missing_configuration_is_one_line(words, capsys, tmp_path):
     required = {
         ("figures",): ["all"],
         ("config", "stage"): ["train", "--output", "x.yaml"],
         ("twin", "states"): ["--output", "states"],
+        ("store", "repair"): ["2001.zarr"],
+        **{("export", name): ["--output", "x"] for name in ("published", "climatology", "mask")},
     }
     arguments = [*words, *required.get(words, []), "--config", str(tmp_path / "none.yaml")]
     assert cli.main(arguments) == 2

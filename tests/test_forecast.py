@@ -130,7 +130,21 @@ def test_an_interrupted_forecast_goes_on_bit_for_bit(
     asked = []
     monkeypatch.setattr(ForecastSlabs, "slab", lambda self, n: (asked.append(n), whole(self, n))[1])
     run(world, f"interrupted{lead}")
-    assert asked == list(range(max(lead - 1, 0), DAYS + 1))
+    assert asked == list(range(lead, DAYS + 1))
+    assert checksum(layout.forecast_store(START)) == checksum(done.forecast_store(START))
+
+
+def test_a_damaged_lead_in_the_middle_is_computed_again_alone(
+    world, done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = run(world, "damaged")
+    for lead in (3, 4, 7):
+        (layout.forecast_store(START) / "vo" / "c" / str(lead) / "0" / "0" / "0").write_bytes(b"x")
+    asked = []
+    whole = ForecastSlabs.slab
+    monkeypatch.setattr(ForecastSlabs, "slab", lambda self, n: (asked.append(n), whole(self, n))[1])
+    run(world, "damaged")
+    assert asked == [3, 4, 7]
     assert checksum(layout.forecast_store(START)) == checksum(done.forecast_store(START))
 
 

@@ -14,9 +14,12 @@ PACKAGE = Path(__file__).parents[1] / "hybridom"
 
 # Layer: the parts of the package in it, and the layers that they may import besides themselves.
 LAYERS: dict[int, tuple[set[str], set[int]]] = {
-    0: ({"__init__", "constants", "errors", "variables", "progress", "config", "layout"}, {0}),
-    1: ({"grid", "masks", "state", "normalisation", "operators"}, {0, 1}),
-    2: ({"data", "twin"}, {0, 1}),
+    0: (
+        {"__init__", "constants", "errors", "variables", "progress", "config", "layout", "files"},
+        {0},
+    ),
+    1: ({"grid", "masks", "state", "normalisation", "operators", "bulk"}, {0, 1}),
+    2: ({"data", "retrieve", "twin"}, {0, 1}),
     3: ({"physics"}, {0, 1}),
     4: ({"networks"}, {0, 1}),
     5: ({"stepper", "constraints", "checkpoint"}, {0, 1, 3, 4, 5}),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from hybridom import __version__
-from hybridom.cli import bench, config, data, model, results
+from hybridom.cli import bench, config, data, export, model, results, retrieve, store
 from hybridom.errors import UserError
 
 EXIT_ERROR = 1
@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hybridom {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (data, model, results, config, bench):
+    for module in (retrieve, data, export, model, results, config, store, bench):
         module.add_commands(commands)
     return parser
 

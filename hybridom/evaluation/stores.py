@@ -144,6 +144,7 @@ class Truth:
         self._store = Store(*paths, self._grid, self._wet, command)
         times = self._store.data["time"].values.astype("datetime64[ns]")
         self._index = {time: position for position, time in enumerate(times)}
+        self._gaps = set(self._store.data.attrs.get("gaps", ()))
         if len(self._index) != len(times):
             raise UserError(f"{paths[0]}: a day appears twice; run `{command}` again")
         self._year = year
@@ -152,7 +153,7 @@ class Truth:
         """A variable on a day, float64 (nz or 1, ny, nx).
 
         Raises:
-            UserError: The store has no field stamped 00:00 of that day.
+            UserError: The store has no field stamped 00:00 of that day, or the day is a gap.
         """
         if day.year != self._year:
             self._open(day.year)
@@ -162,6 +163,12 @@ class Truth:
                 f"{self._store.path}: no truth stamped {_text(_midnight(day))} (times run from "
                 f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods.test` "
                 f"or run `hybridom prepare state --year {day.year}`"
+            )
+        if str(day) in self._gaps:
+            raise UserError(
+                f"{self._store.path}: {day} is a gap, there is no truth for it; expected every day "
+                "that forecasts reach: leave out their start dates, or fetch the day's raw file "
+                f"and run `hybridom prepare state --year {day.year}`"
             )
         return self._store.read(name, "time", position, str(day))
 

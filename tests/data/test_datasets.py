@@ -2,18 +2,24 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from hybridom.config import Period
 from hybridom.data.datasets import DayReader, WindowDataset, collate
-from hybridom.data.stores import open_store
+from hybridom.data.days import TIME_UNITS, as_date, climatology_rows, day_number
+from hybridom.data.stores import StorePlan, fetching, open_arrays, open_store, write_store
 from hybridom.errors import UserError
-from hybridom.grid import Grid
+from hybridom.grid import Grid, write_grid
+from hybridom.layout import Layout
 from hybridom.state import OceanState
-from hybridom.variables import PROGNOSTIC
+from hybridom.variables import PROGNOSTIC, VARIABLES
+from tests.data.raw import raw_config
 
 FORCING = ("u10", "v10", "t2m")
 LEAP_DAY = dt.date(2000, 2, 29)
@@ -97,16 +103,209 @@ def test_a_window_holds_consecutive_days(prepared):
                 np.testing.assert_array_equal(window[part][name][n], values)
 
 
-def test_no_day_is_read_twice_in_a_window(prepared, monkeypatch):
+@pytest.mark.parametrize(("window", "rows"), [(7, 4), (9, 4), (10, 5)])
+def test_no_day_is_read_twice_in_a_window(prepared, monkeypatch, window, rows):
     reads = []
-    read = DayReader._read
+    read = fetching.read_chunk
     monkeypatch.setattr(
-        DayReader, "_read", lambda self, *args: reads.append(args) or read(self, *args)
+        fetching, "read_chunk", lambda path, *args: reads.append(path) or read(path, *args)
     )
     reader = make_reader(prepared, "none")
-    WindowDataset(reader, prepared.config.periods.train, 4, 1)[7]  # 27 February to 2 March
-    keys = [(kind, numbers[0]) for kind, numbers in reads]
-    assert len(keys) == len(set(keys)) == 2 * 5 + 2 * 4
+    # From 27 February, 29 February (28 is read for it too) and 1 March on.
+    WindowDataset(reader, prepared.config.periods.train, 4, 1)[window]
+    rows += window == 9
+    assert len(reads) == len(set(reads)) == (5 + 3) * (5 + rows)
+
+
+def make_gaps(world, *days):
+    """Take days out of the state store, as `write_store` leaves a store with gaps."""
+    store = world.layout.state_store(2000)
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    group.attrs["gaps"] = [str(day) for day in days]
+    for day in days:
+        for name in PROGNOSTIC:
+            shutil.rmtree(store / name / "c" / str((day - dt.date(2000, 2, 20)).days))
+
+
+@pytest.fixture
+def gappy(prepared, tmp_path):
+    """Prepared stores of which 28 February and 4 March are gaps."""
+    shutil.copytree(prepared.layout.resources_dir, tmp_path / "resources" / "coarse")
+    paths = prepared.config.paths.model_copy(update={"resources": str(tmp_path / "resources")})
+    grid = prepared.config.grid.model_copy(update={"name": "coarse"})
+    config = prepared.config.model_copy(update={"paths": paths, "grid": grid})
+    world = SimpleNamespace(config=config, layout=Layout(config))
+    world.grid, world.wet = prepared.grid, prepared.wet
+    make_gaps(world, dt.date(2000, 2, 28), dt.date(2000, 3, 4))
+    return world
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_windows_that_touch_a_gap_are_left_out(prepared, gappy, cache, caplog):
+    train = gappy.config.periods.train
+    windows = WindowDataset(make_reader(gappy, cache), train, 2, 1)
+    whole = WindowDataset(make_reader(prepared, cache), train, 2, 1)
+    starts = [as_date(windows[i]["start"]).isoformat() for i in range(len(windows))]
+    assert starts == [f"2000-02-{day}" for day in range(20, 26)] + [
+        "2000-02-29",
+        "2000-03-01",
+        "2000-03-05",
+    ]
+    assert "6 of 15 windows are left out, 2 days have no data, the first is 2000-02-28" in (
+        caplog.text
+    )
+    expected = {whole[i]["start"]: whole[i] for i in range(len(whole))}
+    for window in (windows[i] for i in range(len(windows))):
+        for name, values in window["state"].items():
+            assert torch.equal(values, expected[window["start"]]["state"][name])
+    assert len(WindowDataset(make_reader(gappy, cache), train, 1, 5)) == 4  # 20, 25 Feb, 1, 6 Mar
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_a_gap_is_refused_by_day_and_store(gappy, cache):
+    reader = make_reader(gappy, cache)
+    with pytest.raises(UserError, match=r"2000\.zarr: 2000-03-04 is a gap, nothing was prepared"):
+        reader.state(dt.date(2000, 3, 4))
+    with pytest.raises(UserError, match="2000-02-28 is a gap"):
+        reader.window(dt.date(2000, 2, 26), 5)
+    assert reader.state(dt.date(2000, 3, 3))["zos"].shape == (9, 18)
+
+
+def test_a_year_whose_time_axis_lacks_days_gives_no_window_of_them(prepared):
+    period = Period(start=dt.date(2000, 3, 15), end=dt.date(2000, 3, 25))  # the store ends on 20
+    windows = WindowDataset(make_reader(prepared, "none", period), period, 2, 1)
+    assert [as_date(windows[i]["start"]).day for i in range(len(windows))] == [15, 16, 17, 18]
+
+
+def test_windows_belong_to_the_caller(prepared):
+    for cache in ("memory", "none"):
+        windows = WindowDataset(
+            make_reader(prepared, cache), prepared.config.periods.train, days=2, stride=1
+        )
+        collate([windows[3]]).state.thetao.zero_()
+        collate([windows[3]]).climatology.thetao.zero_()
+        assert windows[3]["state"]["thetao"].abs().max() > 0
+        assert windows[3]["climatology"]["thetao"].abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "start", [dt.date(2003, 12, 29), dt.date(2004, 2, 25), dt.date(2004, 3, 1)]
+)
+@pytest.mark.parametrize("cache", ["memory", "none"])
+def test_windows_across_new_year_and_leap_day_equal_the_plain_reading(years, start, cache):
+    world = years
+    period = Period(start=dt.date(2003, 1, 1), end=dt.date(2004, 12, 31))
+    reader = DayReader(world.layout, GRID, world.wet, ("u10",), cache, period)
+    window = reader.window(start, 9)
+    climatology = open_store(world.layout.climatology_store)
+    for n in range(9):
+        day = start + dt.timedelta(n)
+        rows = list(climatology_rows(day))
+        for kind, path, names in (
+            ("state", world.layout.state_store(day.year), PROGNOSTIC),
+            ("forcing", world.layout.forcing_store(day.year), ("u10",)),
+        ):
+            stored = open_store(path).sel(time=str(day))
+            for name in names:
+                for found, expected in (
+                    (window[kind][name][n], stored[name].values),
+                    (
+                        window["climatology" if kind == "state" else "forcing_climatology"][name][
+                            n
+                        ],
+                        climatology[name].values[rows].mean(axis=0, dtype=np.float32),
+                    ),
+                ):
+                    if kind == "state":
+                        wet = world.wet if expected.ndim == 3 else world.wet[0]
+                        expected = np.where(wet, expected, np.float32(0))
+                    np.testing.assert_array_equal(found, expected)
+
+
+GRID = Grid.regular(30.0, depths=(5.0, 15.0, 40.0, 80.0, 150.0))
+
+
+@pytest.fixture(scope="session")
+def years(tmp_path_factory):
+    """Stores of 2003 and 2004, of the days that the tests ask for, several chunks a day."""
+    config = raw_config(
+        tmp_path_factory.mktemp("years"),
+        ("2003-01-01", "2004-12-01"),
+        ("2004-12-02", "2004-12-03"),
+        ("2004-12-04", "2004-12-31"),
+    )
+    layout = Layout(config)
+    wet = np.random.default_rng(3).random(GRID.shape) < 0.7
+    write_grid(layout.grid_file, GRID, wet, wet.astype(float), {})
+    write_random(
+        layout.climatology_store, "dayofyear", range(1, 366), range(365), wet, "u10", *PROGNOSTIC
+    )
+    for year in (2003, 2004):
+        days = [day_number(d) for d in config.periods.days(year)]
+        rows = [n for n, d in enumerate(days) if 12_414 <= d < 12_424 or 12_470 <= d < 12_490]
+        write_random(layout.state_store(year), "time", days, rows, wet, *PROGNOSTIC)
+        write_random(layout.forcing_store(year), "time", days, rows, wet, "u10")
+    return SimpleNamespace(layout=layout, wet=wet)
+
+
+def write_random(path, axis, values, rows, wet, *names):
+    """A store with random fields in some rows, the others being gaps."""
+    rng = np.random.default_rng(len(names))
+    shapes = {n: GRID.shape if VARIABLES[n].has_depth else GRID.shape[1:] for n in names}
+
+    def slab(index):
+        fields = {n: rng.standard_normal(shape, np.float32) for n, shape in shapes.items()}
+        sea = {n: wet if x.ndim == 3 else wet[0] for n, x in fields.items() if n in PROGNOSTIC}
+        return {n: np.where(sea.get(n, True), x, np.nan) for n, x in fields.items()}
+
+    cell = ("depth", "latitude", "longitude")
+    coordinate = (axis, np.array(values, np.int32), {"units": TIME_UNITS})
+    plan = StorePlan(
+        path,
+        path.with_suffix(".json"),
+        GRID.to_dataset().assign_coords({axis: coordinate}),
+        {n: ((axis, *cell[3 - len(shape) :]), {}) for n, shape in shapes.items()},
+        {"config_hash": "", "grid_hash": GRID.hash},
+        absent={n: "not asked for" for n in range(len(values)) if n not in rows},
+        gaps_allowed=True,
+        chunk_bytes=(2 if axis == "time" else 5) * 4 * GRID.ny * GRID.nx,
+    )
+    write_store(plan, lambda indices: map(slab, indices), path.name)
+
+
+def test_the_direct_and_the_plain_reader_agree_and_both_count_missing_values(years):
+    world = years
+    arrays = open_arrays(world.layout.state_store(2004), PROGNOSTIC)
+    everywhere = np.ones(GRID.shape, np.uint8)
+    for name, array in arrays.items():
+        for cover in (world.wet.astype(np.uint8), everywhere):
+            cover = cover if VARIABLES[name].has_depth else cover[0]
+            found = []
+            for rows in (fetching.rows_of(name, array), fetching.PlainRows(name, array)):
+                out = np.full((4, *array.shape[1:]), 7.0, np.float32)
+                jobs = list(rows.jobs(55, out, cover))
+                found.append((type(rows), len(jobs), sum(job.work() for job in jobs), out))
+            assert [kind for kind, *_ in found] == [fetching.ChunkRows, fetching.PlainRows]
+            assert [n for _, n, *_ in found] == ([12, 1] if VARIABLES[name].has_depth else [4, 1])
+            sea = world.wet if cover.ndim == 3 else world.wet[0]
+            missing = 4 * int((~sea & (cover == 1)).sum())
+            assert [bad for *_, bad, _ in found] == [missing, missing]
+            np.testing.assert_array_equal(found[0][3], found[1][3])
+
+
+def test_a_damaged_chunk_is_refused_by_name_and_an_absent_one_is_missing_values(gappy):
+    reader = make_reader(gappy, "none")
+    chunk = gappy.layout.state_store(2000) / "so" / "c" / "3" / "0" / "0" / "0"
+    content = chunk.read_bytes()
+    wrong = bytearray(content)
+    wrong[4] += 4
+    for damaged in (content[:-1], content + b"x", b"", bytes(wrong), content[:16] + b"\xff" * 64):
+        chunk.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"so/c/3/0/0/0: the chunk is damaged.*store check"):
+            reader.state(dt.date(2000, 2, 23))
+    chunk.unlink()
+    with pytest.raises(UserError, match="variable so has wet cells without value from entry 3"):
+        reader.state(dt.date(2000, 2, 23))
 
 
 def test_a_batch_stacks_windows(prepared):
@@ -163,7 +362,8 @@ def test_stores_of_another_grid_are_refused(prepared):
 
 
 def test_a_wet_cell_without_value_is_refused(prepared):
-    reader = make_reader(prepared, "none")
-    reader._wet = np.ones_like(prepared.wet)
+    train = prepared.config.periods.train
+    wet = np.ones_like(prepared.wet)
+    reader = DayReader(prepared.layout, prepared.grid, wet, FORCING, "none", train)
     with pytest.raises(UserError, match="wet cells without value"):
         reader.state(LEAP_DAY)

@@ -55,6 +55,12 @@ def test_a_missing_day_of_the_truth_is_refused(synthetic, world):
     refused(world, "2004.zarr", "2004-02-28")
 
 
+def test_a_gap_of_the_truth_is_refused_by_day_and_store(synthetic, world):
+    gap = {"gaps": ["2004-02-28"]}
+    rewrite(synthetic, world, lambda ds: ds.assign_attrs(gap), *truth_paths(world))
+    refused(world, "2004.zarr", "2004-02-28 is a gap", "hybridom prepare state --year 2004")
+
+
 def test_a_day_twice_in_the_truth_is_refused(synthetic, world):
     rewrite(synthetic, world, lambda ds: ds.isel(time=[0, 1, 1, 2, 3]), *truth_paths(world))
     refused(world, "2004.zarr", "twice")
