@@ -18,6 +18,10 @@ PUBLISHED_VARIABLES = {
     "forcing_dir": "HOM_ERA5_MEAN_SURFACE_DIR",
     "climatology": "HOM_CLIMATE_MEAN_NPY",
 }
+# The same for `ocean_dir` where the grid is a region at 0.25 degree.
+PUBLISHED_REGIONAL_VARIABLE = "HOM_GLORYS_REGIONAL_025_H5_DIR"
+# Folder of the global forecasts that drive the published regional model.
+PUBLISHED_MERGED_VARIABLE = "HOM_REGIONAL_MERGED_RESULTS_DIR"
 
 
 class PathsConfig(Section):
@@ -40,7 +44,8 @@ class SourceConfig(Section):
     ocean_dir: str | None = Field(
         None,
         description="folder of GLORYS12V1 files (originals, the toolbox's subsets or Zarr), or of "
-        "GLORYS_05_<YEAR>.h5 (default then: $HOM_GLORYS_05_H5_DIR)",
+        "GLORYS_05_<YEAR>.h5 (default then: $HOM_GLORYS_05_H5_DIR, or for a region at 0.25 degree "
+        "$HOM_GLORYS_REGIONAL_025_H5_DIR)",
     )
     forcing_dir: str | None = Field(
         None,
@@ -178,6 +183,15 @@ class GridConfig(Section):
         return self
 
 
+def is_published_region(grid: object) -> bool:
+    """Whether plain values of section `grid` ask for a region at 0.25 degree."""
+    try:
+        west, east = grid.get("lon", (-180.0, 180.0))  # type: ignore[attr-defined]
+        return float(grid["resolution"]) == 0.25 and east - west < 360  # type: ignore[index]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False  # what is wrong is told when the section is validated
+
+
 class PeriodsConfig(Section):
     """Disjoint periods: statistics and climatology come from `train` alone."""
 
@@ -206,6 +220,10 @@ class PeriodsConfig(Section):
     def days(self, year: int) -> list[dt.date]:
         """Days of `year` that lie in any period, ascending."""
         return sorted(d for p in self.all for d in p.days(year))
+
+    def months(self, year: int | None = None) -> list[str]:
+        """Months (YYYY-MM) of which any day is needed, of all years or of one, ascending."""
+        return sorted({f"{d:%Y-%m}" for p in self.all for d in p.days(year)})
 
 
 class RegridConfig(Section):

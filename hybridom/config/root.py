@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from hybridom.config.base import Section
 from hybridom.config.data import (
+    PUBLISHED_REGIONAL_VARIABLE,
     PUBLISHED_VARIABLES,
     ClimatologyConfig,
     DownloadConfig,
@@ -19,6 +21,7 @@ from hybridom.config.data import (
     SourceConfig,
     StoresConfig,
     TwinConfig,
+    is_published_region,
 )
 from hybridom.config.model import NetworksConfig, SkeletonConfig, TrainingConfig
 from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
@@ -64,6 +67,10 @@ class Config(Section):
             source["ocean_dir"] = source.get("ocean_dir") or f"{raw}/glorys12v1"
             source["forcing_dir"] = source.get("forcing_dir") or f"{raw}/era5"
             source["static_dir"] = source.get("static_dir") or f"{raw}/glorys12v1_static"
+        elif kind == "published" and is_published_region(data.get("grid")):
+            folder = os.environ.get(PUBLISHED_REGIONAL_VARIABLE)
+            if folder and not source.get("ocean_dir"):
+                source["ocean_dir"] = folder
         return {**data, "source": source}
 
     @model_validator(mode="after")
@@ -77,6 +84,11 @@ class Config(Section):
         if self.forcing == "fluxes8" and self.source.forcing_dir is None:
             variable = PUBLISHED_VARIABLES["forcing_dir"]
             raise ValueError(f"fluxes8 needs source.forcing_dir or the variable {variable}")
+        if self.forcing == "fluxes8" and self.skeleton.enabled and self.skeleton.wind_stress:
+            raise ValueError(
+                "skeleton.wind_stress: the published fluxes8 are normalised to [0, 1], no stress "
+                "can be read from them; set it to false or use forcing surface3"
+            )
         return self
 
     @model_validator(mode="after")
