@@ -233,7 +233,12 @@ def layer_interfaces(depth: Array) -> Array:
 
 
 def write_grid(
-    path: Path, grid: Grid, wet: Mask, wet_fraction: Array, attrs: Mapping[str, str]
+    path: Path,
+    grid: Grid,
+    wet: Mask,
+    wet_fraction: Array,
+    attrs: Mapping[str, str],
+    thickness: npt.NDArray[np.floating] | None = None,
 ) -> None:
     """Write grid.nc: coordinates, bounds, wet mask, wet fraction, cell areas and thicknesses.
 
@@ -243,6 +248,7 @@ def write_grid(
         wet: (nz, ny, nx) ocean cells.
         wet_fraction: (nz, ny, nx) wet part of each cell's area in the source.
         attrs: Global attributes beside the version and the grid's hash.
+        thickness: (nz, ny, nx) m of water in each wet cell, where known.
     """
     cell = ("depth", "latitude", "longitude")
     ds = grid.to_dataset()
@@ -267,6 +273,17 @@ def write_grid(
         grid.dz,
         {"standard_name": "cell_thickness", "units": "m"},
     )
+    if thickness is not None:
+        ds["thickness"] = (
+            cell,
+            np.where(wet, thickness, np.nan).astype(np.float32),
+            {
+                "standard_name": "cell_thickness",
+                "long_name": "thickness of the water, partial cells being thinner",
+                "units": "m",
+                "cell_methods": "area: mean where sea",
+            },
+        )
     ds.attrs.update(attrs, hybridom_version=__version__)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
@@ -297,3 +314,20 @@ def read_grid(path: Path) -> tuple[Grid, Mask]:
     if stored != grid.hash:
         raise UserError(f"{path}: grid hash {stored} expected, coordinates give {grid.hash}")
     return grid, wet
+
+
+def read_thickness(path: Path) -> npt.NDArray[np.float32]:
+    """Thickness of the water in every cell (nz, ny, nx), m, NaN on land.
+
+    It is what the source's static files say, or else that of the layers, `Grid.dz`.
+
+    Raises:
+        UserError: As `read_grid`.
+    """
+    import xarray as xr
+
+    grid, wet = read_grid(path)
+    with xr.open_dataset(path) as ds:
+        if "thickness" in ds:
+            return np.asarray(ds["thickness"].values, np.float32)
+    return np.where(wet, grid.dz[:, None, None], np.nan).astype(np.float32)

@@ -34,3 +34,11 @@ def corner_mask(wet: Mask, periodic: bool) -> Mask:
     mask = np.zeros((*wet.shape[:-2], wet.shape[-2] + 1, wet.shape[-1] + 1), dtype=bool)
     mask[..., 1:-1, :] = east_west[..., 1:, :] & east_west[..., :-1, :]
     return mask
+
+
+def without_overhangs(wet: Mask) -> Mask:
+    """Wet cells (nz, ny, nx) without those that have a dry cell anywhere above them.
+
+    No water column of a model can hold such cells, and a product that has them is odd or damaged.
+    """
+    return np.logical_and.accumulate(wet, axis=0)

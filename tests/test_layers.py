@@ -25,8 +25,8 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
     5: ({"stepper", "constraints", "checkpoint"}, {0, 1, 3, 4, 5}),
     6: ({"training"}, {0, 1, 2, 5}),
     7: ({"forecast", "bench"}, {0, 1, 2, 5}),
-    8: ({"evaluation"}, {0, 1}),
-    9: ({"figures"}, {0, 1}),
+    8: ({"evaluation"}, {0, 1, 2}),
+    9: ({"figures"}, {0, 1, 2}),
     10: ({"cli", "__main__"}, set(range(11))),
 }
 LAYER_OF = {part: layer for layer, (parts, _) in LAYERS.items() for part in parts}

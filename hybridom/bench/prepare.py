@@ -19,7 +19,7 @@ import xarray as xr
 from hybridom.bench.synthetic import write_ocean
 from hybridom.config import Period, PeriodsConfig, StageConfig
 from hybridom.data.prepare.grid import prepare_grid, target_grid
-from hybridom.data.prepare.state import ocean_pipeline, prepare_state
+from hybridom.data.prepare.state import open_year, prepare_state
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC
 
@@ -111,8 +111,9 @@ def _time_parts(config: StageConfig, step: float, threads: int) -> dict[str, flo
     """Seconds a day of the parts, from the first file, which stays in the file cache."""
     layout = Layout(config)
     prepare_grid(config, layout)
-    pipeline, raws = ocean_pipeline(config, layout, FIRST.year)
-    blocks = pipeline.reader.blocks(raws[0].record, raws[0].day, PROGNOSTIC)
+    year = open_year(config, layout, FIRST.year)
+    pipeline, record = year.pipeline, year.records[FIRST]
+    blocks = pipeline.reader.blocks(record, FIRST, PROGNOSTIC)
 
     def decompress() -> None:
         with ThreadPoolExecutor(threads) as pool:
@@ -131,8 +132,7 @@ def _time_parts(config: StageConfig, step: float, threads: int) -> dict[str, flo
     begin = time.perf_counter()
     decompress()
     unpacked = time.perf_counter() - begin
-    path = raws[0].record.path
-    common = _time_common(path, round(config.grid.resolution / step))
+    common = _time_common(record.path, round(config.grid.resolution / step))
     return {"decompress": unpacked, "regrid_one_core": regrid, "common": common}
 
 

@@ -34,7 +34,7 @@ NOISE = 1.5  # quanta: what packing leaves of the smallest scales
 MODES = 24
 
 
-def nodes(step: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def nodes(step: float) -> tuple[NDArray, NDArray]:
     """Node latitudes -80...90 and longitudes -180...180 - step of a product."""
     return -80 + step * np.arange(round(170 / step) + 1), -180 + step * np.arange(round(360 / step))
 
@@ -47,8 +47,10 @@ def waves(
     field = np.zeros((lat.size, lon.size), np.float32)
     for _ in range(MODES):
         k, m = rng.integers(1, round(360 / shortest), 2)
-        along_y = np.sin(m * y + rng.uniform(0, 2 * np.pi)).astype(np.float32)
-        field += along_y[:, None] * np.cos(k * x + rng.uniform(0, 2 * np.pi)).astype(np.float32)
+        along_y = np.asarray(np.sin(m * y + rng.uniform(0, 2 * np.pi)), np.float32)
+        field += along_y[:, None] * np.asarray(
+            np.cos(k * x + rng.uniform(0, 2 * np.pi)), np.float32
+        )
     return field / np.float32(np.sqrt(MODES / 4))
 
 
@@ -66,11 +68,16 @@ def write_ocean_day(
     """
     lat, lon = nodes(step)
     rng = np.random.default_rng(seed)
-    coast = waves(lat, lon, rng, 40.0) + 0.3 * waves(lat, lon, rng, 4.0)
-    shore = np.quantile(coast, 1 - LAND)
-    noise = rng.normal(0, NOISE, coast.shape).astype(np.float32)
+    coast = waves(lat, lon, rng, 40.0) + np.float32(0.3) * waves(lat, lon, rng, 4.0)
+    shore = float(np.quantile(coast, 1 - LAND))
+    noise = np.asarray(rng.normal(0, NOISE, coast.shape), np.float32)
     with netCDF4.Dataset(path, "w") as file:
-        axes = {"time": [0.0], "depth": depths, "latitude": lat, "longitude": lon}
+        axes: dict[str, Sequence[float] | NDArray] = {
+            "time": [0.0],
+            "depth": depths,
+            "latitude": lat,
+            "longitude": lon,
+        }
         for name, values in axes.items():
             file.createDimension(name, len(values))
             kind = "f8" if name == "time" else "f4"
@@ -92,7 +99,7 @@ def write_ocean_day(
             )
             variable.setncatts({"scale_factor": scale, "add_offset": offset, "units": units})
             variable.set_auto_maskandscale(False)
-            mean, large, eddy = SHAPES[name]
+            mean, large, eddy = map(np.float32, SHAPES[name])
             wide, fine = waves(lat, lon, rng, 60.0), waves(lat, lon, rng, 1.5)
             for level in range(len(depths) if deep else 1):
                 decay = np.float32(np.exp(-level / 12))

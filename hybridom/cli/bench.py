@@ -26,11 +26,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "days, repeats, and for forward and forward_backward seconds_per_day (median), fastest "
         "and peak_memory_mb.",
     )
-    step.add_argument("--days", type=positive, default=1, help="days unrolled (default: 1)")
-    step.add_argument("--repeats", type=positive, default=5, help="repetitions (default: 5)")
+    step.add_argument("--days", type=common.count, default=1, help="days unrolled (default: 1)")
+    step.add_argument("--repeats", type=common.count, default=5, help="repetitions (default: 5)")
     step.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     step.set_defaults(run=run_step)
     add_loader(group)
+    add_prepare(group)
 
 
 def add_loader(group: argparse._SubParsersAction) -> None:
@@ -45,20 +46,30 @@ def add_loader(group: argparse._SubParsersAction) -> None:
         "climatology, and compares with a copy in memory and with uncompressed files. A day of "
         "0.5 degree and 23 levels takes 0.2 GB.",
     )
-    loader.add_argument("--days", type=positive, default=8, help="days in the store (default: 8)")
-    loader.add_argument("--window", type=positive, default=6, help="days in a window (default: 6)")
-    loader.add_argument("--repeats", type=positive, default=5, help="windows read (default: 5)")
+    loader.add_argument("--days", type=common.count, default=8, help="days stored (default: 8)")
+    loader.add_argument("--window", type=common.count, default=6, help="days a window (default: 6)")
+    loader.add_argument("--repeats", type=common.count, default=5, help="windows (default: 5)")
     loader.add_argument("--folder", type=Path, metavar="DIR", help="where the stores lie for now")
     loader.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     loader.set_defaults(run=run_loader)
 
 
-def positive(text: str) -> int:
-    """Parse a number of at least one; argparse turns the error into a message."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
+def add_prepare(group: argparse._SubParsersAction) -> None:
+    """Add `bench prepare`."""
+    prepare = common.add_command(
+        group,
+        "prepare",
+        "measure how fast raw ocean days become model days",
+        "hybridom bench prepare --config config/global_05.yaml --json prepare.json",
+        "Needs no data: writes synthetic days of GLORYS12V1's size and form, 0.5 GB each, and "
+        "times decompression, regridding, the whole stage, and the common way (xarray: open, "
+        "decode, coarsen).",
+    )
+    prepare.add_argument("--days", type=common.count, default=7, help="days, over 3 (default: 7)")
+    prepare.add_argument("--folder", type=Path, metavar="DIR", help="where the files go, and stay")
+    prepare.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    common.add_threads(prepare)
+    prepare.set_defaults(run=run_prepare)
 
 
 def run_step(args: argparse.Namespace) -> None:
@@ -80,5 +91,16 @@ def run_loader(args: argparse.Namespace) -> None:
     config = load(args.config, args.overrides)
     result = loader.bench_loader(config, args.days, args.window, args.repeats, args.folder)
     print(loader.table(result), flush=True)
+    if args.json is not None:
+        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def run_prepare(args: argparse.Namespace) -> None:
+    """Measure, print the table, and write the JSON object."""
+    from hybridom.bench import prepare
+
+    config, _ = common.load(args, "state")
+    result = prepare.bench_prepare(config, args.folder, args.days, args.threads)
+    print(prepare.table(result), flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

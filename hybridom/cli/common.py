@@ -77,6 +77,25 @@ def add_year(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", type=int, metavar="YEAR", help="this year only (default: all)")
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add `--threads`, by default one a core that this process may use."""
+    parser.add_argument(
+        "--threads",
+        type=count,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="blocks decompressed and regridded at a time (default: %(default)s)",
+    )
+
+
+def count(text: str) -> int:
+    """Parse a number of at least one; argparse turns the error into a message."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
 def add_start(parser: argparse.ArgumentParser) -> None:
     """Add `--start`, which limits a command to one start date."""
     parser.add_argument(

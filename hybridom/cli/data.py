@@ -39,6 +39,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         )
         if yearly:
             common.add_year(parser)
+        if name in ("state", "all"):
+            common.add_threads(parser)
         parser.set_defaults(run=run)
 
 
@@ -124,7 +126,7 @@ def run_state(args: argparse.Namespace) -> None:
     config, layout = common.load(args, "state")
     for year in years(args, config):
         with common.exclusive(layout.state_manifest(year)):
-            prepare.prepare_state(config, layout, year)
+            prepare.prepare_state(config, layout, year, args.threads)
 
 
 def run_forcing(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from hybridom.data.problems import (
     range_problem,
     value_problem,
 )
+from hybridom.data.published.preparing import check_year_published
 from hybridom.data.stores import write_json
 from hybridom.errors import UserError
 from hybridom.layout import Layout
@@ -52,6 +53,9 @@ def check_year(config: Config | StageConfig, layout: Layout, year: int) -> None:
         UserError: One line a problem, ten at most, each with file, variable, day, what was
             expected and what to do.
     """
+    if config.source.kind == "published":
+        check_year_published(config, layout, year)
+        return
     days = config.periods.days(year)
     if not days:
         raise UserError(

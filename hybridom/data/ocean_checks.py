@@ -127,15 +127,13 @@ class Surface(NamedTuple):
 
 def _surface(record: Record, day: dt.date, name: str, reader: OceanReader) -> Surface:
     (block,) = reader.blocks(record, day, [name])
-    raw, scale, offset, missing = block.load()
+    packed = block.load()
     # On the stored values: unpacking all of them would take longer than reading them.
-    found = np.isfinite(raw[0])
-    for marker in missing:
-        found &= raw[0] != marker
-    values = raw[0][found]
+    found = packed.present()[0]
+    values = packed.raw[0][found]
     if not values.size:
         return Surface(found, np.nan, np.nan)
-    ends = sorted(float(end) * scale + offset for end in (values.min(), values.max()))
+    ends = sorted(float(end) * packed.scale + packed.offset for end in (values.min(), values.max()))
     return Surface(found, ends[0], ends[1])
 
 

@@ -1,27 +1,34 @@
 """Statistics of the training period, per variable and level, over wet cells and by area.
 
-With <> the mean over days and over wet cells weighted by their wet area, x a value, c its daily
+With <> the mean over days and over wet cells weighted by their area, x a value, c its daily
 climatology and x' the value a day later:
 
     mean = <x>    std = <(x - mean)^2>^(1/2)    anomaly_std = <(x - c)^2>^(1/2)
     tendency_std = <(x' - x)^2>^(1/2)
 
-The last two are taken about zero, because what they scale is added without an offset.
+The last two are taken about zero, because what they scale is added without an offset. Changes are
+those between days that follow one another and both hold values.
+
+All years' days of one date are gone through together, block of levels by block of levels, so that
+every chunk of the stores and of the climatology is read once.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from hybridom.config import Config, Period, StageConfig
-from hybridom.data.climatology import blocks, read_climatology
+from hybridom.config import Config, StageConfig
+from hybridom.data.days import climatology_rows
+from hybridom.data.history import Block, BlockRows, Cover, Float32, History, Workers, threads_for
 from hybridom.data.stores import open_arrays
+from hybridom.data.sums import add_moments
 from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.layout import Layout
@@ -32,6 +39,7 @@ Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 ROUND_OFF = 1e-12  # relative, of float64 sums
+ONE_DAY = dt.timedelta(days=1)
 
 MEANINGS = {
     "mean": "mean",
@@ -42,78 +50,64 @@ MEANINGS = {
 
 
 class Moments:
-    """Sums of one variable over days, cell by cell.
-
-    Args:
-        weights: (nz, ny, nx) area of wet cells as a fraction of their level's; 0 on land.
-    """
-
-    def __init__(self, weights: Float64) -> None:
-        self._weights = weights
-        self._days = 0
-        # Deviations are from each cell's first day, lest a large mean swallow digits.
-        self._first = self._last = np.zeros(weights.shape)
-        self._deviation, self._square, self._anomaly, self._change = np.zeros((4, *weights.shape))
-
-    def add(self, values: NDArray, climatology: NDArray) -> None:
-        """Add consecutive days.
-
-        Args:
-            values: (n, nz, ny, nx), anything on land.
-            climatology: (n, nz, ny, nx).
-        """
-        x = values.astype(np.float64)
-        if not self._days:
-            self._first = self._last = x[0]
-        deviation = x - self._first
-        self._deviation += deviation.sum(axis=0)
-        self._square += _square_sum(deviation)
-        self._anomaly += _square_sum(x - climatology)
-        self._change += _square_sum(np.diff(x, axis=0, prepend=self._last[None]))
-        self._last = x[-1]
-        self._days += len(x)
-
-    def result(self) -> dict[str, Float64]:
-        """`mean`, `std`, `anomaly_std`, `tendency_std`, each (nz,); NaN in levels without sea."""
-        if self._days < 2:
-            raise UserError(
-                "periods.train holds fewer than 2 days, statistics need changes in time"
-            )
-        deviation = self._deviation / self._days
-        cell_mean = self._first + deviation
-        mean = self._level_mean(cell_mean)
-        within = np.maximum(self._square / self._days - deviation**2, 0.0)
-        between = (cell_mean - mean[:, None, None]) ** 2
-        found = {
-            "mean": mean,
-            "std": np.sqrt(self._level_mean(within + between)),
-            "anomaly_std": np.sqrt(self._level_mean(self._anomaly / self._days)),
-            "tendency_std": np.sqrt(self._level_mean(self._change / (self._days - 1))),
-        }
-        sea = (self._weights > 0).any(axis=(1, 2))
-        return {kind: np.where(sea, values, np.nan) for kind, values in found.items()}
-
-    def _level_mean(self, field: Float64) -> Float64:
-        return np.sum(self._weights * np.where(self._weights > 0, field, 0.0), axis=(1, 2))
-
-
-def _square_sum(days: Float64) -> Float64:
-    return np.einsum("n...,n...->...", days, days)
-
-
-def wet_weights(grid: Grid, wet: Mask | None) -> Float64:
-    """Areas as fractions of their level's wet area, 0 on land.
+    """Sums of one variable over days and cells, by level.
 
     Args:
         grid: Model grid.
-        wet: (nz, ny, nx); None: one level, everywhere.
-
-    Returns:
-        (nz, ny, nx) float64.
+        cover: (n, ny, nx) 1 in cells that count.
     """
-    area = grid.area[None] * (np.ones((1, grid.ny, grid.nx)) if wet is None else wet)
-    total = area.sum(axis=(1, 2), keepdims=True)
-    return np.divide(area, total, out=np.zeros_like(area), where=total > 0)
+
+    def __init__(self, grid: Grid, cover: Cover) -> None:
+        self._cover = cover
+        # Cell areas are the product of a factor of the row and one of the column.
+        self._band, self._width = grid.area[:, 0] / grid.dlon[0], grid.dlon
+        self._area = np.einsum("kji,j,i->k", cover, self._band, self._width)
+        self._days = self._changes = 0
+        self._shift: Float64 = np.zeros(len(cover))
+        self._sums = np.zeros((len(cover), 4))
+
+    def add(self, values: Float32, before: Float32 | None, normal: Float32) -> None:
+        """Add a day.
+
+        Args:
+            values: (n, ny, nx), anything finite where nothing counts.
+            before: The same of the day before; None where there is none.
+            normal: Climatology of the day.
+        """
+        if not self._days:
+            # Deviations are from the first day's mean, lest a large mean swallow digits.
+            first = np.zeros_like(self._sums)
+            self._add_to(first, values, values, values)
+            self._shift = self._per_area(first[:, 0])
+        self._add_to(self._sums, values, values if before is None else before, normal)
+        self._days += 1
+        self._changes += before is not None
+
+    def result(self) -> dict[str, Float64]:
+        """`mean`, `std`, `anomaly_std`, `tendency_std`, each (n,); NaN in levels without sea.
+
+        Raises:
+            UserError: No two days follow one another.
+        """
+        if not self._changes:
+            raise UserError(
+                "periods.train holds no two consecutive days with values, expected some: "
+                "statistics need changes in time"
+            )
+        first, second, anomaly = (self._per_area(x) / self._days for x in self._sums.T[:3])
+        change = self._per_area(self._sums[:, 3]) / self._changes
+        return {
+            "mean": self._shift + first,
+            "std": np.sqrt(np.maximum(second - first**2, 0.0)),
+            "anomaly_std": np.sqrt(anomaly),
+            "tendency_std": np.sqrt(change),
+        }
+
+    def _add_to(self, sums: Float64, values: Float32, before: Float32, normal: Float32) -> None:
+        add_moments(values, before, normal, self._cover, self._band, self._width, self._shift, sums)
+
+    def _per_area(self, total: Float64) -> Float64:
+        return np.divide(total, self._area, out=np.full_like(total, np.nan), where=self._area > 0)
 
 
 def compute_statistics(
@@ -125,45 +119,100 @@ def compute_statistics(
         Variable -> kind -> (nz,), or () for variables without depth.
 
     Raises:
-        UserError: A store is missing, or a deviation is zero in a level with sea.
+        UserError: A store is missing, incomplete or damaged, or a deviation is zero in a level
+            with sea.
     """
     names = (*PROGNOSTIC, *config.forcing_names)
-    climatology = open_arrays(layout.climatology_store, names)
     train = config.periods.train
-    found = {}
-    for name in track(names, label="statistics"):
-        deep, ocean = VARIABLES[name].has_depth, VARIABLES[name].role == "prognostic"
-        cover = (wet if deep else wet[:1]) if ocean else None
-        found[name] = _one_variable(
-            train, layout, name, wet_weights(grid, cover), climatology[name]
-        )
-        _refuse_zero(layout.statistics_file, grid, name, found[name])
-    return found
+    history = History(layout, names, train, wet)
+    climatology = _Climatology(layout, history)
+    blocks = [block for name in names for block in history.blocks(name)]
+
+    def work(block: Block) -> dict[str, Float64]:
+        return _block_moments(history, climatology, grid, block).result()
+
+    largest = max(math.prod(history.shape(block)) for block in blocks)
+    workers = Workers(threads_for(4 * largest * (len(train.years) + 6)))
+    found: dict[str, dict[str, Float64]] = {name: {} for name in names}
+    results = track(workers(work, blocks), len(blocks), "statistics")
+    for block, part in zip(blocks, results, strict=True):
+        for kind, values in part.items():
+            held = found[block.name].get(kind, np.empty(0))
+            found[block.name][kind] = np.append(held, values)
+    for name, kinds in found.items():
+        _refuse_zero(layout.statistics_file, grid, name, kinds)
+    return {
+        name: kinds if VARIABLES[name].has_depth else {kind: x[0] for kind, x in kinds.items()}
+        for name, kinds in found.items()
+    }
 
 
-def _one_variable(
-    period: Period, layout: Layout, name: str, weights: Float64, climatology: zarr.Array
-) -> dict[str, Float64]:
-    deep = VARIABLES[name].has_depth
-    moments = Moments(weights)
-    for days, values in blocks(layout, name, period):
-        mean = read_climatology(climatology, days)
-        if deep:
-            moments.add(values, mean)
-        else:
-            moments.add(values[:, None], mean[:, None])
-    result = moments.result()
-    return result if deep else {kind: values[0] for kind, values in result.items()}
+class _Climatology:
+    """Rows of the climatology by blocks."""
+
+    def __init__(self, layout: Layout, history: History) -> None:
+        arrays = open_arrays(layout.climatology_store, history.names)
+        self._path, self._history = layout.climatology_store, history
+        self._rows = {name: BlockRows(name, array) for name, array in arrays.items()}
+
+    def read(self, block: Block, day: dt.date) -> Float32:
+        """Climatology of a day: (n, ny, nx), 0 on land; 29 February lies between two rows.
+
+        Raises:
+            UserError: A cell that counts has none.
+        """
+        rows = sorted(set(climatology_rows(day)))
+        parts = [np.empty(self._history.shape(block), np.float32) for _ in rows]
+        for row, part in zip(rows, parts, strict=True):
+            cover = self._history.cover(block)
+            if bad := self._rows[block.name].read(row, block, cover, part):
+                raise UserError(
+                    f"{self._path}: variable {block.name} has no value in {bad} wet cells of day "
+                    f"{row + 1} of the year; expected the mask of grid.nc: run `hybridom prepare "
+                    "climatology` again"
+                )
+        return parts[0] if len(parts) == 1 else np.float32(0.5) * (parts[0] + parts[1])
+
+
+def _block_moments(
+    history: History, climatology: _Climatology, grid: Grid, block: Block
+) -> Moments:
+    """Sums over all days of a block, date by date; the last day of every year is held."""
+    moments = Moments(grid, history.cover(block))
+    held_days = set(history.days(block.name))
+    last: dict[int, tuple[dt.date, Float32]] = {}
+    spare: list[Float32] = []
+
+    def read(day: dt.date) -> Float32:
+        values = spare.pop() if spare else np.empty(history.shape(block), np.float32)
+        history.read(block, day, values)
+        return values
+
+    for days in history.positions(block.name).values():
+        normal = climatology.read(block, days[0])
+        for day in days:
+            values, eve = read(day), day - ONE_DAY
+            before_day, before = last.pop(day.year, (None, None))
+            if before is not None and before_day != eve:
+                spare.append(before)  # a gap lies between
+                before = None
+            if before is None and eve in held_days:
+                before = read(eve)  # 31 December
+            moments.add(values, before, normal)
+            if before is not None:
+                spare.append(before)
+            last[day.year] = day, values
+    return moments
 
 
 def _refuse_zero(path: Path, grid: Grid, name: str, found: Mapping[str, Float64]) -> None:
-    mean = np.atleast_1d(found["mean"])
+    mean = found["mean"]
     for kind in ("std", "anomaly_std", "tendency_std"):
-        for level, value in enumerate(np.atleast_1d(found[kind])):
+        for level, value in enumerate(found[kind]):
             # The mean of equal values differs from them by round-off.
             if value > ROUND_OFF * abs(mean[level]) or np.isnan(mean[level]):
                 continue
-            at = f" at {grid.depth[level]:g} m" if mean.size > 1 else ""
+            at = f" at {grid.depth[level]:g} m" if VARIABLES[name].has_depth else ""
             raise UserError(
                 f"{path}: {kind} of variable {name}{at} is {value:.3g} over periods.train; "
                 "expected values that differ in space and time: look at the raw files or leave "

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from hybridom.data.days import day_number
+from hybridom.data.stores import open_store, store_gaps
 from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.layout import Layout
@@ -40,7 +42,7 @@ class Store:
     ) -> None:
         self.path = path
         self._wet = wet
-        if not (path.is_dir() and manifest.is_file()):
+        if not manifest.is_file():
             raise UserError(
                 f"{path}: the store or its manifest {manifest.name} is missing; run `{made_by}`"
             )
@@ -50,7 +52,7 @@ class Store:
                 f"{manifest}: grid hash {found} found, that of grid.nc is {grid.hash}; "
                 f"run `{made_by}` again on this grid"
             )
-        self.data = xr.open_zarr(path, chunks=None, consolidated=False, decode_timedelta=False)
+        self.data = open_store(path)
         for axis, values in (
             ("depth", grid.depth),
             ("latitude", grid.lat),
@@ -144,7 +146,7 @@ class Truth:
         self._store = Store(*paths, self._grid, self._wet, command)
         times = self._store.data["time"].values.astype("datetime64[ns]")
         self._index = {time: position for position, time in enumerate(times)}
-        self._gaps = set(self._store.data.attrs.get("gaps", ()))
+        self._gaps = store_gaps(paths[0])
         if len(self._index) != len(times):
             raise UserError(f"{paths[0]}: a day appears twice; run `{command}` again")
         self._year = year
@@ -164,7 +166,7 @@ class Truth:
                 f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods.test` "
                 f"or run `hybridom prepare state --year {day.year}`"
             )
-        if str(day) in self._gaps:
+        if day_number(day) in self._gaps:
             raise UserError(
                 f"{self._store.path}: {day} is a gap, there is no truth for it; expected every day "
                 "that forecasts reach: leave out their start dates, or fetch the day's raw file "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
+from hybridom.data.stores import open_store
 from hybridom.errors import UserError
 from hybridom.grid import Grid, read_grid
 from hybridom.layout import Layout
@@ -81,12 +80,12 @@ def map_fields(
     check_leads(config)
     grid, _ = read_grid(layout.grid_file)
     level = chosen_levels(grid.depth, config.figures.depths)[0]
-    forecast = open_store(layout.forecast_store(start), f"hybridom forecast --start {start}")
+    forecast = open_store(layout.forecast_store(start))
     fields = []
     for lead in config.figures.leads:
         day = start + dt.timedelta(lead)
         made_by = f"hybridom prepare state --year {day.year}"
-        truth = open_store(layout.state_store(day.year), made_by)
+        truth = open_store(layout.state_store(day.year))
         times = truth["time"].values.astype("datetime64[ns]")
         at = np.flatnonzero(times == np.datetime64(day, "ns"))
         if len(at) != 1:
@@ -97,13 +96,6 @@ def map_fields(
         fields.append([x.values.astype(np.float64) for x in pair])
     both = np.array(fields)
     return grid, level, both[:, 0], both[:, 1]
-
-
-def open_store(path: Path, made_by: str) -> xr.Dataset:
-    """Open a Zarr store, or name the command that makes it."""
-    if not path.is_dir():
-        raise UserError(f"{path}: the store is missing; run `{made_by}`")
-    return xr.open_zarr(path, chunks=None, consolidated=False, decode_timedelta=False)
 
 
 def check_leads(config: Any) -> None:

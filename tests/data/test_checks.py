@@ -274,6 +274,6 @@ def test_a_gap_below_the_surface_is_refused_when_it_is_read(world):
     prepare_grid(world.config, world.layout)
     with pytest.raises(UserError) as error:
         prepare_state(world.config, world.layout, 2000)
-    assert names(str(error.value), path, "uo", DAY, "NaN", "1 of")
+    assert names(str(error.value), path, "uo", DAY, "NaN", "1 cells")
     assert not world.layout.state_store(2000).exists()
     assert not world.layout.state_manifest(2000).exists()

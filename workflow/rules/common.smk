@@ -97,6 +97,7 @@ class Wildcard(str):
 YEAR = Wildcard("{year}")
 START = Wildcard("{start}")
 MONTH = "{month}"
+RAW = {".nc", ".h5", ".grib", ".grb", ".grib2"}  # raw files that are no folders
 LOGS = f"logs/{CONFIG.experiment}"
 BENCHMARKS = f"benchmarks/{CONFIG.experiment}"
 ALL_CHECKS = [layout.check_report(year) for year in CONFIG.periods.years]
@@ -119,8 +120,8 @@ def raw_files(wildcards):
     if CONFIG.source.kind == "download":
         months = {CONFIG.periods.months()[0], *CONFIG.periods.months(year)}
         return [layout.static_download, *month_manifests(sorted(months))]
-    folders = (layout.ocean_dir, layout.forcing_dir)
-    found = (path for folder in folders for path in folder.rglob("*.nc"))
+    folders = {layout.ocean_dir, Path(CONFIG.source.forcing_dir or layout.ocean_dir)}
+    found = (path for folder in folders for path in folder.rglob("*") if path.suffix in RAW)
     return sorted(str(path) for path in found if wildcards.year in path.name)
 
 
@@ -131,6 +132,16 @@ def month_manifests(months):
         for month in months
         for manifest in (layout.ocean_download, layout.forcing_download)
     ]
+
+
+def static_files(wildcards):
+    """The manifest of fetched static files, from which the grid takes the thickness of layers."""
+    return layout.static_download if CONFIG.source.kind == "download" else []
+
+
+def bulk_state(wildcards):
+    """The state whose sea surface bulk formulae need."""
+    return layout.state_manifest(wildcards.year) if CONFIG.forcing == "bulk8" else []
 
 
 def year_stores(years):

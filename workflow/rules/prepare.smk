@@ -28,6 +28,7 @@ rule prepare_grid:
     "Write the model grid and its wet mask."
     input:
         config=layout.stage_config("grid"),
+        static=static_files,
         checks=ancient(ALL_CHECKS),
     output:
         layout.grid_file,

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
-from hybridom.data.climatology import evaluate, fit_climatology
+from hybridom.data.climatology import write_climatology
 from hybridom.data.days import DAYS_IN_YEAR
-from hybridom.data.plans import (
-    AnyConfig,
-    global_attributes,
-    origin,
-)
+from hybridom.data.plans import CELL, AnyConfig, global_attributes, origin
 from hybridom.data.prepare.grid import model_grid
 from hybridom.data.statistics import compute_statistics, write_statistics
-from hybridom.data.stores import StorePlan, write_store
+from hybridom.data.stores import StorePlan
+from hybridom.files import read_json
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES, cf_attributes
 
 log = logging.getLogger(__name__)
-
-Mask = NDArray[np.bool_]
-
-CELL = ("depth", "latitude", "longitude")
-DEEP = tuple(name for name in PROGNOSTIC if VARIABLES[name].has_depth)
 
 
 def prepare_climatology(config: AnyConfig, layout: Layout) -> None:
@@ -41,11 +32,8 @@ def prepare_climatology(config: AnyConfig, layout: Layout) -> None:
     """
     grid, wet = model_grid(config, layout)
     names = (*PROGNOSTIC, *config.forcing_names)
-    coefficients = fit_climatology(config, layout, names)
-    inputs = _training_manifests(config, layout)
-    attrs = global_attributes(
-        config, "climatology", "daily climatology of the training period", inputs
-    )
+    title = "daily climatology of the training period"
+    attrs = global_attributes(config, "climatology", title, _training_stores(config))
     days = xr.DataArray(
         np.arange(1, DAYS_IN_YEAR + 1, dtype=np.int32),
         dims="dayofyear",
@@ -63,11 +51,9 @@ def prepare_climatology(config: AnyConfig, layout: Layout) -> None:
             )
             for name in names
         },
-        origin(config, "climatology", grid, inputs, wet),
+        origin(config, "climatology", grid, _training_key(config, layout), wet),
     )
-    write_store(
-        plan, lambda row: {n: evaluate(c, row) for n, c in coefficients.items()}, "climatology"
-    )
+    write_climatology(config, layout, plan, wet)
 
 
 def prepare_statistics(config: AnyConfig, layout: Layout) -> None:
@@ -78,12 +64,20 @@ def prepare_statistics(config: AnyConfig, layout: Layout) -> None:
     """
     grid, wet = model_grid(config, layout)
     found = compute_statistics(config, layout, grid, wet)
-    inputs = [*_training_manifests(config, layout), layout.climatology_manifest]
-    attrs = global_attributes(config, "climatology", "statistics of the training period", inputs)
+    title = "statistics of the training period"
+    attrs = global_attributes(config, "climatology", title, _training_stores(config))
     write_statistics(layout.statistics_file, grid, found, {**attrs, "grid_hash": grid.hash})
     log.info("%s: written", layout.statistics_file)
 
 
-def _training_manifests(config: AnyConfig, layout: Layout) -> list[Path]:
+def _training_stores(config: AnyConfig) -> str:
+    period = config.periods.train
+    return f"stores of state and forcing, {period.start} to {period.end}"
+
+
+def _training_key(config: AnyConfig, layout: Layout) -> str:
+    """Stands for the contents of the training stores: the checksums in their manifests."""
     years = config.periods.train.years
-    return [f(y) for y in years for f in (layout.state_manifest, layout.forcing_manifest)]
+    manifests = [f(y) for y in years for f in (layout.state_manifest, layout.forcing_manifest)]
+    sums = [(read_json(path) or {}).get("checksum", "") for path in manifests]
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()

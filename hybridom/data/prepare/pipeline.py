@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.data.checks import gap_problem, range_problem
+from hybridom.data.problems import gap_problem, range_problem
 from hybridom.data.raw.ocean import Block, OceanReader, Record
 from hybridom.data.regrid import FusedRegridder, fill_from_sea
 from hybridom.errors import UserError
@@ -54,7 +54,7 @@ class OceanPipeline:
     coastal_fill: int
     periodic: bool
 
-    def days(
+    def fields(
         self, days: Sequence[RawDay], names: Sequence[str], threads: int
     ) -> Iterator[dict[str, Float32]]:
         """Fields of each day, in order: name -> ([nz,] ny, nx), NaN on land.
@@ -78,8 +78,9 @@ class OceanPipeline:
     def _block(self, block: Block, raw: RawDay) -> Float32:
         absent = 0.0 if VARIABLES[block.name].role == "ice" else None
         found = self.regrid(block.load(), block.levels, absent)
-        problem = gap_problem(found.missing, block.name, raw.day, raw.record.path) or range_problem(
-            found.low, found.high, block.name, raw.day, raw.record.path
+        path = raw.record.of(block.name, raw.day).path
+        problem = gap_problem(found.missing, block.name, raw.day, path) or range_problem(
+            found.low, found.high, block.name, raw.day, path
         )
         if problem:
             raise UserError(problem)

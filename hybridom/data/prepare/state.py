@@ -2,75 +2,133 @@
 
 from __future__ import annotations
 
-import logging
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hybridom.data.checks import first_day, value_problem
 from hybridom.data.plans import (
+    CELL,
     AnyConfig,
     daily_coordinates,
     daily_mean,
     global_attributes,
+    input_key,
     origin,
 )
-from hybridom.data.prepare.grid import OceanSource, model_grid, wet_cells, year_days
-from hybridom.data.raw.ocean import read_ocean
-from hybridom.data.regrid import Regridder
+from hybridom.data.prepare.grid import (
+    OceanSource,
+    model_grid,
+    ocean_names,
+    wet_cells,
+    year_days,
+)
+from hybridom.data.prepare.pipeline import OceanPipeline, RawDay
+from hybridom.data.prepare.summary import log_summary
+from hybridom.data.published.preparing import prepare_year_published
+from hybridom.data.raw.ocean import Record
+from hybridom.data.regrid import FusedRegridder
 from hybridom.data.stores import Slab, StorePlan, write_store
 from hybridom.errors import UserError
+from hybridom.grid import Grid
 from hybridom.layout import Layout
-from hybridom.variables import PROGNOSTIC, VARIABLES
-
-log = logging.getLogger(__name__)
-
-Mask = NDArray[np.bool_]
-
-CELL = ("depth", "latitude", "longitude")
-DEEP = tuple(name for name in PROGNOSTIC if VARIABLES[name].has_depth)
+from hybridom.variables import VARIABLES
 
 
-def prepare_state(config: AnyConfig, layout: Layout, year: int) -> None:
-    """Write the ocean state store of a year: daily means on the model grid.
+@dataclass(frozen=True)
+class StateYear:
+    """What one year's state is made from.
 
-    Variables (time, depth, latitude, longitude), zos without depth; cell centres; float32, NaN on
-    land. A killed call continues where it stopped.
+    Attributes:
+        grid: Model grid.
+        pipeline: From raw days to fields.
+        days: Days of the year that the periods need.
+        records: Where each of them lies.
+        absent: Position in `days` -> why there is none, in one line.
+        interim: Days of interim data, ISO dates.
+    """
+
+    grid: Grid
+    pipeline: OceanPipeline
+    days: list[dt.date]
+    records: dict[dt.date, Record]
+    absent: dict[int, str]
+    interim: list[str]
+
+
+def open_year(config: AnyConfig, layout: Layout, year: int) -> StateYear:
+    """Find the files of a year and make the weights.
 
     Raises:
-        UserError: A day is missing, double, unreadable or implausible.
+        UserError: The first file is unfit, the mask of grid.nc is another's, or a day is double.
     """
     grid, wet = model_grid(config, layout)
     source = OceanSource.open(config, layout)
-    regrid = Regridder(source.axes.lat, source.axes.lon, grid, source.wet)
+    regrid = FusedRegridder(source.axes.lat, source.axes.lon, grid, source.wet)
     if not np.array_equal(wet, wet_cells(config, regrid.wet_fraction)):
         raise UserError(
             f"{layout.grid_file}: its wet mask is not that of thetao in {source.first} on "
-            f"{first_day(config)}; expected the same: run `hybridom prepare grid` again"
+            f"{source.day}; expected the same: run `hybridom prepare grid` again"
         )
     days = year_days(config, year)
-    paths = [source.files.path(day) for day in days]
+    missing = set(source.files.missing(days))
+    pipeline = OceanPipeline(source.reader, regrid, wet, config.regrid.coastal_fill, grid.periodic)
+    return StateYear(
+        grid=grid,
+        pipeline=pipeline,
+        days=days,
+        records={d: source.files.record(d) for d in days if d not in missing},
+        absent={i: str(source.files.problem(d)) for i, d in enumerate(days) if d in missing},
+        interim=[str(day) for day in source.files.interim_days(days)],
+    )
 
-    def slab(index: int) -> Slab:
-        day, path = days[index], paths[index]
-        raw = read_ocean(path, day, PROGNOSTIC, source.axes, source.levels)
-        for name, values in raw.items():
-            problem = value_problem(values, source.wet[: len(values)], name, day, path)
-            if problem:
-                raise UserError(problem)
-        fields = {name: np.where(wet[: len(x)], regrid(x), np.nan) for name, x in raw.items()}
-        return {name: x if name in DEEP else x[0] for name, x in fields.items()}
 
-    variables = {
-        name: (("time", *(CELL if name in DEEP else CELL[1:])), daily_mean(name, "sea"))
-        for name in PROGNOSTIC
-    }
-    attrs = global_attributes(config, "state", f"daily mean ocean state of {year}", paths)
+def prepare_state(config: AnyConfig, layout: Layout, year: int, threads: int = 1) -> None:
+    """Write the ocean state store of a year: daily means on the model grid.
+
+    Variables (time, depth, latitude, longitude), zos and sea ice without depth; cell centres;
+    float32, NaN on land, sea ice 0 where the product has none. A killed call continues where it
+    stopped; days that come or change later are added or replaced alone.
+
+    Args:
+        config: With the sections of stage `state`.
+        layout: Paths.
+        year: Calendar year.
+        threads: Blocks that are read and regridded at a time.
+
+    Raises:
+        UserError: A day is missing (unless `source.gaps` is `record`), double, unreadable or
+            implausible; the days before it are kept.
+    """
+    if config.source.kind == "published":
+        prepare_year_published(config, layout, year, "state")
+        return
+    found = open_year(config, layout, year)
+    names = ocean_names(config)
+    files = {day: record.paths for day, record in found.records.items()}
+
+    def slabs(positions: Sequence[int]) -> Iterator[Slab]:
+        wanted = [RawDay(day, found.records[day]) for day in map(found.days.__getitem__, positions)]
+        return found.pipeline.fields(wanted, names, threads)
+
+    dims = {name: CELL if VARIABLES[name].has_depth else CELL[1:] for name in names}
+    source = f"daily means in {config.source.ocean_dir}"
+    attrs = global_attributes(config, "state", f"daily mean ocean state of {year}", source)
     plan = StorePlan(
         layout.state_store(year),
         layout.state_manifest(year),
-        daily_coordinates(grid, days, attrs),
-        variables,
-        origin(config, "state", grid, [source.first, *paths], wet),
+        daily_coordinates(found.grid, found.days, attrs),
+        {name: (("time", *dims[name]), daily_mean(name, "sea")) for name in names},
+        origin(config, "state", found.grid, wet=found.pipeline.wet),
+        keys=tuple(input_key(files.get(day, ())) for day in found.days),
+        keepbits={n: b for n, b in config.stores.keepbits.items() if n in names},
+        absent=found.absent,
+        gaps_allowed=config.source.gaps == "record",
+        extras={
+            "inputs": sorted({path.name for paths in files.values() for path in paths}),
+            "interim_days": found.interim,
+        },
     )
-    write_store(plan, slab, f"state {year}")
+    write_store(plan, slabs, f"state {year}")
+    log_summary(plan.path)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hybridom import __version__
 from hybridom.config import config_hash, narrow
-from hybridom.data.plans import AnyConfig, global_attributes
+from hybridom.data.plans import AnyConfig, grid_attributes
 from hybridom.data.published.layout import Box, FileAxes, find_year
 from hybridom.data.published.reading import (
     Climatology,
@@ -66,9 +66,7 @@ def prepare_grid_published(config: AnyConfig, layout: Layout) -> None:
             f"{config.source.mask}: no cell of the grid is wet; expected ocean in grid.lat, "
             "grid.lon: correct the box or source.mask"
         )
-    attrs = global_attributes(
-        config, "grid", "model grid and wet mask", [Path(str(config.source.mask))]
-    )
+    attrs = grid_attributes(config, Path(str(config.source.mask)).name)
     write_grid(layout.grid_file, grid, wet, wet.astype(np.float64), attrs)
     log.info("%s: %d of %d surface cells are wet", layout.grid_file, wet[0].sum(), wet[0].size)
 

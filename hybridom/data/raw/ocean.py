@@ -27,7 +27,7 @@ from hybridom.data.raw.packed import PackedField
 from hybridom.errors import UserError
 from hybridom.variables import VARIABLES
 
-__all__ = ["Block", "OceanFiles", "OceanReader", "Record", "read_ocean"]
+__all__ = ["Block", "OceanFiles", "OceanReader", "Record"]
 
 LEVELS_TOGETHER = 7  # in a block where the file has no chunks, as many as GLORYS12V1's chunks hold
 KNOWN_FILES = 16  # headers kept; a day is at most in a few files
@@ -243,27 +243,3 @@ def _plain(field: PackedField) -> PackedField:
     if (kind, size) == ("i", 1):
         return field._replace(raw=field.raw.astype(np.int16))
     return PackedField(field.unpack().astype(np.float32))
-
-
-def read_ocean(
-    path: Path, day: dt.date, names: Sequence[str], axes: SourceAxes, levels: NDArray[np.intp]
-) -> dict[str, NDArray[np.float32]]:
-    """Read one day of a file whole.
-
-    Args:
-        path: The file.
-        day: Its day.
-        names: Variables to read.
-        axes: Axes that the file must have.
-        levels: Indices on the depth axis, ascending.
-
-    Returns:
-        Name -> (levels, nlat, nlon), one level for variables without depth; NaN where missing.
-
-    Raises:
-        UserError: The file, a variable in it, its axes or its day are not as expected.
-    """
-    parts: dict[str, list[NDArray[np.float64]]] = {}
-    for block in OceanReader(axes, levels).blocks(Record(path, 0, False), day, names):
-        parts.setdefault(block.name, []).append(block.load().unpack())
-    return {name: np.concatenate(fields).astype(np.float32) for name, fields in parts.items()}

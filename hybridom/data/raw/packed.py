@@ -29,3 +29,10 @@ class PackedField(NamedTuple):
         for marker in self.missing:
             values[self.raw == marker] = np.nan
         return values * self.scale + self.offset
+
+    def present(self) -> NDArray[np.bool_]:
+        """Which cells (n, nlat, nlon) hold a value."""
+        found = np.isfinite(self.raw)
+        for marker in self.missing:
+            found &= self.raw != marker
+        return found

@@ -78,7 +78,7 @@ def open_store(path: Path) -> xr.Dataset:
 
         return published.open_dataset(entry)
     require_store(path)
-    return xr.open_zarr(path, consolidated=False, chunks=None)
+    return xr.open_zarr(path, consolidated=False, chunks=None, decode_timedelta=False)
 
 
 def open_arrays(path: Path, names: Sequence[str]) -> dict[str, Any]:
