@@ -36,6 +36,12 @@ PACKING = {
     "vo": (6.10370188951492e-4, 0.0),
     "zos": (3.05185094475746e-4, 0.0),
 }
+ICE_PACKING = {
+    "siconc": (3.81481368094683e-5, -3.81481368094683e-5),
+    "sithick": (7.62962736189365e-4, -7.62962736189365e-4),
+    "usi": (3.05185094475746e-5, 0.0),
+    "vsi": (3.05185094475746e-5, 0.0),
+}
 UNITS = {
     "thetao": "degrees_C",
     "so": "1e-3",
@@ -46,6 +52,26 @@ UNITS = {
     "v10": "m s-1",
     "t2m": "K",
     "msl": "Pa",
+    "d2m": "K",
+    "siconc": "1",
+    "sithick": "m",
+    "usi": "m s-1",
+    "vsi": "m s-1",
+    **dict.fromkeys(("ssr", "strd"), "J m**-2"),
+    **dict.fromkeys(("msnlwrf", "msnswrf", "msshf", "mslhf"), "W m**-2"),
+    **dict.fromkeys(("metss", "mntss"), "N m**-2"),
+    **dict.fromkeys(("mer", "mtpr"), "kg m**-2 s**-1"),
+}
+# What the Climate Data Store has called the mean rates since 2024.
+NEW_NAMES = {
+    "msnlwrf": "avg_snlwrf",
+    "msnswrf": "avg_snswrf",
+    "msshf": "avg_ishf",
+    "mslhf": "avg_slhtf",
+    "metss": "avg_iews",
+    "mntss": "avg_inss",
+    "mer": "avg_ie",
+    "mtpr": "avg_tprate",
 }
 FILL = -32767
 
@@ -89,6 +115,21 @@ def ocean_fields(day: dt.date, seed: int = 0) -> dict[str, np.ndarray]:
     return fields | {"zos": fields["zos"][0]}
 
 
+def ice_fields(day: dt.date, seed: int = 0) -> dict[str, np.ndarray]:
+    """One day's sea ice, (lat, lon) float64, 0 in open water and NaN on land."""
+    phi = np.radians(LAT)[:, None]
+    noise = _noise(day, seed + 200, (4, LAT.size, LON.size))
+    cold = np.clip((np.abs(phi) - np.radians(55)) / np.radians(30), 0, 1)
+    ice = cold * np.clip(0.8 + 0.1 * noise[0], 0.2, 1) * ocean_wet()[0]
+    fields = {
+        "siconc": ice,
+        "sithick": 2 * ice,
+        "usi": np.where(ice > 0, 0.1 * np.clip(noise[1], -2, 2), 0),
+        "vsi": np.where(ice > 0, 0.1 * np.clip(noise[2], -2, 2), 0),
+    }
+    return {name: np.where(ocean_wet()[0], x, np.nan) for name, x in fields.items()}
+
+
 def forcing_fields(day: dt.date, hour: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
     """One sample of the atmosphere, (lat, lon) float64, south to north and west to east."""
     phi, lam = np.radians(FORCING_LAT)[:, None], np.radians(LON)
@@ -99,6 +140,31 @@ def forcing_fields(day: dt.date, hour: int = 12, seed: int = 0) -> dict[str, np.
         "v10": 2 * np.sin(lam) * np.cos(phi) + 2 * noise[1],
         "t2m": 250 + 45 * np.cos(phi) ** 2 - 6 * _season(day) * np.sin(phi) + daily + noise[2],
         "msl": 1.0e5 + 1500 * np.cos(4 * phi) + 300 * noise[3] + 0 * lam,
+    }
+
+
+def flux_fields(day: dt.date, hour: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
+    """Dew point and fluxes as their samples are labelled, (lat, lon) float64.
+
+    `ssr` and `strd` are sums over the hour in J m-2, the other fluxes means over it.
+    """
+    phi, lam = np.radians(FORCING_LAT)[:, None], np.radians(LON)
+    noise = np.random.default_rng([seed + 300, day.toordinal(), hour]).normal(
+        size=(8, FORCING_LAT.size, LON.size)
+    )
+    sun = np.maximum(0, np.cos(phi) * -np.cos(2 * np.pi * hour / 24 + lam))
+    return {
+        "d2m": 247 + 43 * np.cos(phi) ** 2 + noise[0] + 0 * lam,
+        "ssr": 3600 * 700 * sun,
+        "strd": 3600 * (250 + 100 * np.cos(phi) ** 2 + 5 * noise[1] + 0 * lam),
+        "msnlwrf": -60 + 10 * noise[2],
+        "msnswrf": 700 * sun,
+        "msshf": -20 + 10 * noise[3],
+        "mslhf": -90 + 20 * noise[4],
+        "metss": 0.1 * np.cos(3 * phi) + 0.02 * noise[5],
+        "mntss": 0.05 * np.sin(lam) + 0.02 * noise[6],
+        "mer": -3e-5 + 1e-5 * noise[4],
+        "mtpr": 3e-5 * np.abs(noise[7]),
     }
 
 
@@ -136,6 +202,7 @@ def write_ocean_days(
     omit: Sequence[str] = (),
     change: dict[str, Any] | None = None,
     packing: dict[str, tuple[float, float]] | None = None,
+    ice: bool = False,
 ) -> list[Path]:
     """Write daily ocean files.
 
@@ -149,6 +216,7 @@ def write_ocean_days(
         omit: Variables to leave out.
         change: Variable -> function of the day's unpacked field, applied before packing.
         packing: Variable -> scale and offset other than GLORYS12V1's.
+        ice: With sea ice, which holds no value in open water.
 
     Returns:
         The files, in order.
@@ -168,10 +236,16 @@ def write_ocean_days(
             depth = file.createVariable("depth", "f4", ("depth",))
             depth.setncatts({"units": "m", "positive": "down"})
             depth[:] = DEPTHS
-            for name, values in ocean_fields(day, seed).items():
+            fields = ocean_fields(day, seed)
+            if ice:
+                concentration = ice_fields(day, seed)["siconc"]
+                for name, values in ice_fields(day, seed).items():
+                    fields[name] = np.where(concentration > 0, values, np.nan)
+            every = PACKING | ICE_PACKING | (packing or {})
+            for name, values in fields.items():
                 if name not in omit:
                     changed = (change or {}).get(name, lambda x: x)(values)
-                    _write_packed(file, name, changed, turn, (PACKING | (packing or {}))[name])
+                    _write_packed(file, name, changed, turn, every[name])
     return paths
 
 
@@ -293,6 +367,7 @@ def write_forcing_month(
     lon_from_zero: bool = True,
     rename: dict[str, str] | None = None,
     change: dict[str, Any] | None = None,
+    closing: bool = False,
 ) -> Path:
     """Write one ERA5-like file.
 
@@ -309,6 +384,7 @@ def write_forcing_month(
         lon_from_zero: Longitudes 0...360, as ERA5.
         rename: Variable -> name in the file.
         change: Variable -> function of a sample's field.
+        closing: With 00 UTC of the day after the last one, which ends the last hour.
 
     Returns:
         The file.
@@ -317,6 +393,8 @@ def write_forcing_month(
     path = folder / f"era5_{'_'.join(names)}_{year}{month:02d}.nc"
     numbers = days or range(1, calendar.monthrange(year, month)[1] + 1)
     times = [dt.datetime(year, month, n, h) for n in numbers for h in hours]
+    if closing:
+        times.append(dt.datetime(year, month, numbers[-1]) + dt.timedelta(1))
     with netCDF4.Dataset(path, "w") as file:
         rows, columns = _axes(file, FORCING_LAT, descending, lon_from_zero)
         file.createDimension(time_name, len(times))
@@ -332,9 +410,26 @@ def write_forcing_month(
             )
             variable.units = UNITS[name]
             for index, t in enumerate(times):
-                values = forcing_fields(t.date(), t.hour, seed)[name]
+                made = forcing_fields if name in ("u10", "v10", "t2m", "msl") else flux_fields
+                values = made(t.date(), t.hour, seed)[name]
                 values = (change or {}).get(name, lambda x: x)(values)
                 variable[index] = values[rows][:, columns]
+    return path
+
+
+def write_land_mask(path: Path, lsm: np.ndarray) -> Path:
+    """Write ERA5's land-sea mask.
+
+    Args:
+        path: The file.
+        lsm: (lat, lon) part of land on `FORCING_LAT` and `LON`.
+
+    Returns:
+        `path`.
+    """
+    with netCDF4.Dataset(path, "w") as file:
+        rows, columns = _axes(file, FORCING_LAT, True, True)
+        file.createVariable("lsm", "f4", ("latitude", "longitude"))[:] = lsm[rows][:, columns]
     return path
 
 

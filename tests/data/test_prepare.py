@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.interpolate import RegularGridInterpolator
 
+from hybridom.config.data import RegridConfig
 from hybridom.data.prepare import (
     model_grid,
     prepare_climatology,
@@ -75,14 +77,34 @@ def test_the_state_is_the_wet_area_average_of_the_source(prepared):
         np.testing.assert_allclose(np.atleast_3d(state[name].values.T).T, expected, atol=quantum)
 
 
-def test_the_forcing_is_the_mean_over_the_day(prepared):
+def mean_over(day):
+    """Forcing -> (lat, lon) mean of a day's samples."""
+    samples = [raw.forcing_fields(day, hour) for hour in (0, 6, 12, 18)]
+    return {name: np.mean([x[name] for x in samples], axis=0) for name in ("u10", "v10", "t2m")}
+
+
+def test_the_forcing_is_the_mean_over_the_day_between_the_nodes(prepared):
     day = dt.date(2000, 2, 29)
-    regrid = Regridder(raw.FORCING_LAT, raw.LON, prepared.grid)
     forcing = open_store(prepared.layout.forcing_store(2000)).sel(time=str(day))
-    for name in ("u10", "v10", "t2m"):
-        samples = [raw.forcing_fields(day, hour)[name] for hour in (0, 6, 12, 18)]
-        expected = regrid(np.mean(samples, axis=0)[None])[0]
+    turn = np.append(raw.LON, raw.LON[0] + 360)
+    points = np.stack(np.meshgrid(prepared.grid.lat, prepared.grid.lon, indexing="ij"), -1)
+    points[..., 1] = (points[..., 1] + 180) % 360 - 180
+    for name, field in mean_over(day).items():
+        around = np.concatenate([field, field[:, :1]], axis=1)
+        expected = RegularGridInterpolator((raw.FORCING_LAT, turn), around)(points)
         np.testing.assert_allclose(forcing[name], expected, rtol=1e-6, atol=1e-5)
+
+
+def test_the_forcing_is_averaged_over_cells_on_request(world):
+    day = dt.date(2000, 2, 29)
+    config = world.config.model_copy(update={"regrid": RegridConfig(forcing="conservative")})
+    prepare_grid(config, world.layout)
+    prepare_forcing(config, world.layout, 2000)
+    grid, _ = model_grid(config, world.layout)
+    regrid = Regridder(raw.FORCING_LAT, raw.LON, grid)
+    forcing = open_store(world.layout.forcing_store(2000)).sel(time=str(day))
+    for name, field in mean_over(day).items():
+        np.testing.assert_allclose(forcing[name], regrid(field[None])[0], rtol=1e-6, atol=1e-5)
 
 
 def test_stores_hold_the_days_of_all_periods_and_cf_attributes(prepared):
@@ -135,31 +157,34 @@ def test_a_mask_of_another_first_file_is_refused(world):
         prepare_state(world.config, world.layout, 2000)
 
 
-def test_forcing_that_does_not_cover_the_grid_is_refused(world, monkeypatch):
+@pytest.mark.parametrize("method", ["bilinear", "conservative"])
+def test_forcing_that_does_not_cover_the_grid_is_refused(world, monkeypatch, method):
     monkeypatch.setattr(raw, "FORCING_LAT", np.arange(-50.0, 50.1, 10.0))
     shutil.rmtree(world.root / "forcing")
     for month in (2, 3):
         raw.write_forcing_month(world.root / "forcing", 2000, month)
-    prepare_grid(world.config, world.layout)
-    with pytest.raises(UserError, match=r"u10 on 2000-02-20 spans -50 to 50 N"):
-        prepare_forcing(world.config, world.layout, 2000)
+    config = world.config.model_copy(update={"regrid": RegridConfig(forcing=method)})
+    prepare_grid(config, world.layout)
+    with pytest.raises(UserError, match=r"/forcing: .* spans -50 to 50 N.*larger box"):
+        prepare_forcing(config, world.layout, 2000)
 
 
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from hybridom.data.prepare import state as prepare
+from hybridom.data.prepare import prepare_state
+from hybridom.data.regrid import FusedRegridder
 from hybridom.layout import Layout
 from tests.data.conftest import TEST, TRAIN, VALIDATION
 from tests.data.raw import raw_config
 
-read = prepare.read_ocean
+average = FusedRegridder.__call__
 def slowly(*args):
-    time.sleep(0.02)
-    return read(*args)
-prepare.read_ocean = slowly
+    time.sleep(0.01)
+    return average(*args)
+FusedRegridder.__call__ = slowly
 config = raw_config(Path(sys.argv[1]), TRAIN, VALIDATION, TEST)
-prepare.prepare_state(config, Layout(config), 2000)
+prepare_state(config, Layout(config), 2000)
 """
 
 
