@@ -57,6 +57,7 @@ def test_every_stage_has_its_command():
         ("figures",),
         ("bench", "step"),
         ("bench", "loader"),
+        ("bench", "prepare"),
     }
     expected |= {("store", name) for name in ("check", "info", "repair")}
     expected |= {("evaluate", "start"), ("evaluate", "aggregate"), ("prepare", "all")}

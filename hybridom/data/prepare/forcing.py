@@ -46,7 +46,10 @@ def forcing_regridder(
         UserError: The atmosphere does not cover the grid.
     """
     if config.regrid.forcing == "bilinear":
-        return BilinearRegridder(lat, lon, grid)
+        try:
+            return BilinearRegridder(lat, lon, grid)
+        except UserError as e:
+            raise UserError(f"{layout.forcing_dir}: {e}") from None
     average = Regridder(lat, lon, grid)
     if not np.all(average.wet_fraction > 0):
         raise UserError(

@@ -25,6 +25,7 @@ from hybridom.variables import VARIABLES
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Pending = list[tuple[Block, Future[Float32]]]  # a day that is being made
 
 DAYS_AHEAD = 2  # days whose blocks wait for a free thread; only results wait in memory
 
@@ -62,16 +63,19 @@ class OceanPipeline:
         Raises:
             UserError: A file is unfit; the days before it have been handed out.
         """
-        waiting: deque[list[tuple[Block, Future[Float32]]]] = deque()
+        waiting: deque[Pending] = deque()
         with ThreadPoolExecutor(threads, thread_name_prefix="regrid") as pool:
             try:
                 for raw in days:
-                    blocks = self.reader.blocks(raw.record, raw.day, names)
+                    try:
+                        blocks = self.reader.blocks(raw.record, raw.day, names)
+                    except UserError:
+                        yield from self._rest(waiting)
+                        raise
                     waiting.append([(b, pool.submit(self._block, b, raw)) for b in blocks])
                     if len(waiting) > DAYS_AHEAD:
                         yield self._assemble(waiting.popleft())
-                while waiting:
-                    yield self._assemble(waiting.popleft())
+                yield from self._rest(waiting)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -90,7 +94,11 @@ class OceanPipeline:
             values = fill_from_sea(values, wet, self.coastal_fill, self.periodic)
         return values
 
-    def _assemble(self, parts: list[tuple[Block, Future[Float32]]]) -> dict[str, Float32]:
+    def _rest(self, waiting: deque[Pending]) -> Iterator[dict[str, Float32]]:
+        while waiting:
+            yield self._assemble(waiting.popleft())
+
+    def _assemble(self, parts: Pending) -> dict[str, Float32]:
         fields: dict[str, Float32] = {}
         for block, future in parts:
             values = future.result()
