@@ -29,7 +29,8 @@ from hybridom.data.problems import value_problem
 from hybridom.data.published.preparing import prepare_year_published
 from hybridom.data.raw.forcing import ForcingFiles, ForcingReader, SeaOnly, read_land_mask
 from hybridom.data.regrid import BilinearRegridder, Regridder
-from hybridom.data.stores import Slab, StorePlan, open_arrays, store_gaps, write_store
+from hybridom.data.stores import Slab, StorePlan, open_arrays, require_store, write_store
+from hybridom.data.stores.info import read_manifest
 from hybridom.errors import UserError
 from hybridom.grid import Grid, Mask
 from hybridom.layout import Layout
@@ -66,21 +67,27 @@ class SeaSurface:
     Attributes:
         path: State store of the year.
         wet: (ny, nx) ocean cells of the uppermost level.
+        digests: ISO day -> digest of its state; days without state are left out.
     """
 
     path: Path
     wet: Mask
+    digests: Mapping[str, str]
 
-    def missing(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
-        """Days that the store lacks, and why, in one line.
+    @classmethod
+    def open(cls, path: Path, wet: Mask) -> SeaSurface:
+        """Look which days a store holds.
 
         Raises:
             UserError: The store is missing.
         """
-        gaps = store_gaps(self.path)
-        held = set(np.asarray(open_arrays(self.path, ["time"])["time"][:]).tolist()) - gaps
+        require_store(path)
+        return cls(path, wet, read_manifest(path)["slabs"])
+
+    def missing(self, days: Sequence[dt.date]) -> dict[dt.date, str]:
+        """Days that the store lacks, and why, in one line."""
         reason = "has no state of this day, which bulk8 needs: run `hybridom prepare state`"
-        return {d: f"{self.path}: {reason} ({d})" for d in days if day_number(d) not in held}
+        return {d: f"{self.path}: {reason} ({d})" for d in days if str(d) not in self.digests}
 
     def fluxes(self, day: dt.date, atmosphere: Mapping[str, Float64]) -> dict[str, NDArray]:
         """Fluxes of a day between its mean atmosphere and its sea surface, 0 on land."""
@@ -128,6 +135,11 @@ class Atmosphere:
         found = {s.path for by_day in self.files.samples.values() for s in by_day[day]}
         return sorted(found)
 
+    def key(self, day: dt.date) -> str:
+        """Stands for all that a day alone is made from: its files, and its sea surface."""
+        files = input_key(self.inputs(day))
+        return files if self.sea is None or not files else f"{files} {self.sea.digests[str(day)]}"
+
     def fields(self, day: dt.date) -> dict[str, NDArray]:
         """Forcing of a day on the model grid: name -> (ny, nx).
 
@@ -162,7 +174,7 @@ def open_atmosphere(config: AnyConfig, layout: Layout, year: int) -> Iterator[At
     reasons = {day: gap_reason(files, day) for day in files.missing(days)}
     sea = None
     if config.forcing == "bulk8":
-        sea = SeaSurface(layout.state_store(year), wet[0])
+        sea = SeaSurface.open(layout.state_store(year), wet[0])
         reasons = sea.missing(days) | reasons
     problems = (files.problem(n, d) for n in files.samples for d in days if d not in reasons)
     if problem := next((p for p in problems if p), None):
@@ -212,7 +224,7 @@ def prepare_forcing(config: AnyConfig, layout: Layout, year: int) -> None:
             daily_coordinates(found.grid, days, attrs).drop_dims("depth"),
             {name: (("time", *CELL[1:]), daily_mean(name, "")) for name in names},
             origin(config, "forcing", found.grid, input_key(found.shared_inputs), found.wet),
-            keys=tuple(input_key(found.inputs(day)) for day in days),
+            keys=tuple(map(found.key, days)),
             keepbits={n: b for n, b in config.stores.keepbits.items() if n in names},
             absent=found.absent,
             gaps_allowed=config.source.gaps == "record",
