@@ -19,7 +19,7 @@ from hybridom.config import Config, StageConfig, config_hash, narrow
 from hybridom.data.days import TIME_UNITS, day_number
 from hybridom.data.raw.folders import fingerprint
 from hybridom.grid import Grid
-from hybridom.variables import cf_attributes
+from hybridom.variables import VARIABLES, cf_attributes
 
 AnyConfig = Config | StageConfig
 Kind = Literal["state", "forcing", "climatology"]
@@ -69,7 +69,12 @@ def recipe(config: AnyConfig, kind: Kind) -> dict[str, object]:
         parts["climatology"] = config.climatology.model_dump(mode="json")
         parts["forcing"] = config.forcing
         return parts
-    parts["keepbits"] = dict(config.stores.keepbits)
+    of_forcing = kind == "forcing"
+    parts["keepbits"] = {
+        name: bits
+        for name, bits in config.stores.keepbits.items()
+        if (VARIABLES[name].role == "forcing") == of_forcing
+    }
     if kind == "state":
         parts["coastal_fill"] = config.regrid.coastal_fill
         parts["sea_ice"] = config.source.sea_ice

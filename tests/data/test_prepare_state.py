@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hybridom.data.datasets import DayReader
-from hybridom.data.prepare import prepare_forcing, prepare_state
+from hybridom.data.prepare import prepare_forcing, prepare_grid, prepare_state
 from hybridom.data.regrid import Regridder
 from hybridom.data.stores import open_arrays, open_store
 from hybridom.grid import read_grid, read_thickness
@@ -28,6 +28,8 @@ from tests.data.preparing import (
 from tests.data.raw import raw_config
 from tests.data.test_thickness import partial_cells, write_static
 
+TEN = {"name": "ten", "resolution": 10.0, "depths": raw.USED_DEPTHS}
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -38,7 +40,17 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain(root, tmp_path_factory):
     """State and forcing without any setting; no test alters them."""
-    world = short_world(root, tmp_path_factory.mktemp("plain"))
+    return with_values(short_world(root, tmp_path_factory.mktemp("plain")))
+
+
+@pytest.fixture(scope="module")
+def fine(root, tmp_path_factory):
+    """The same on a grid of 10 degrees, on which land is several cells wide."""
+    return with_values(short_world(root, tmp_path_factory.mktemp("fine"), grid=TEN))
+
+
+def with_values(world):
+    """A world with the bytes and values of its stores."""
     world.bytes = {kind: prepared(world, kind) for kind in ("state", "forcing")}
     world.state = read_values(world.layout.state_store(YEAR))
     world.forcing = read_values(world.layout.forcing_store(YEAR))
@@ -51,6 +63,7 @@ def read_values(store):
     return {name: array[:] for name, array in open_arrays(store, names).items() if array.ndim > 2}
 
 
+@pytest.mark.slow
 def test_a_leap_year_has_366_days(tmp_path):
     first, last = dt.date(2000, 1, 1), dt.date(2000, 12, 31)
     box = (slice(3, 11), slice(0, 8))
@@ -66,25 +79,16 @@ def test_a_leap_year_has_366_days(tmp_path):
             "lat": (-50.0, 10.0), "lon": (-180.0, -120.0),
         },
     )  # fmt: skip
-    world = short_world_of(tmp_path, config)
-    prepare_state(world.config, world.layout, 2000)
-    store = open_store(world.layout.state_store(2000))
+    layout = Layout(config)
+    prepare_grid(config, layout)
+    prepare_state(config, layout, 2000)
+    store = open_store(layout.state_store(2000))
     expected = np.arange(first, last + dt.timedelta(1), dtype="datetime64[D]")
     np.testing.assert_array_equal(store["time"].values.astype("datetime64[D]"), expected)
-    assert len({slab for _, slab in chunk_times(world.layout.state_store(2000))}) == 366
+    assert len({slab for _, slab in chunk_times(layout.state_store(2000))}) == 366
     assert np.isfinite(store["thetao"].values).any(axis=(1, 2, 3)).all()
     season = store["thetao"].values[:, 0, 0].mean(axis=1)  # at 40 S
     assert season[[14, 15, 16]].mean() > season[[195, 196, 197]].mean() + 2
-
-
-def short_world_of(root, config):
-    """A world of another configuration, its grid prepared."""
-    from types import SimpleNamespace
-
-    from hybridom.data.prepare import prepare_grid
-
-    prepare_grid(config, Layout(config))
-    return SimpleNamespace(root=root, config=config, layout=Layout(config))
 
 
 def test_sea_ice_is_nil_in_open_water_and_absent_on_land(tmp_path):
@@ -125,11 +129,11 @@ def widened(wet):
 
 
 @pytest.mark.parametrize("cells", [1, 2])
-def test_values_are_continued_onto_land_within_the_cells_asked_for(root, plain, tmp_path, cells):
-    world = short_world(root, tmp_path, regrid={"coastal_fill": cells})
+def test_values_are_continued_onto_land_within_the_cells_asked_for(root, fine, tmp_path, cells):
+    world = short_world(root, tmp_path, grid=TEN, regrid={"coastal_fill": cells})
     prepare_state(world.config, world.layout, YEAR)
     grid, wet = read_grid(world.layout.grid_file)
-    np.testing.assert_array_equal(wet, read_grid(plain.layout.grid_file)[1])
+    np.testing.assert_array_equal(wet, read_grid(fine.layout.grid_file)[1])
     held = wet
     for _ in range(cells):
         held = widened(held)
@@ -137,24 +141,20 @@ def test_values_are_continued_onto_land_within_the_cells_asked_for(root, plain, 
     found = read_values(world.layout.state_store(YEAR))
     for name, values in found.items():
         cell = wet if values.ndim == 4 else wet[0]
-        np.testing.assert_array_equal(values[:, cell], plain.state[name][:, cell])
+        np.testing.assert_array_equal(values[:, cell], fine.state[name][:, cell])
         reached = held if values.ndim == 4 else held[0]
-        np.testing.assert_array_equal(
-            np.isfinite(values), np.broadcast_to(reached, values.shape)
-        )
+        np.testing.assert_array_equal(np.isfinite(values), np.broadcast_to(reached, values.shape))
     level = found["thetao"][2, 0]
     (j, i), *_ = np.argwhere(widened(wet[0]) & ~wet[0])
     around = [(b, a % grid.nx) for b in (j - 1, j, j + 1) for a in (i - 1, i, i + 1)]
     sea = [level[b, a] for b, a in around if 0 <= b < grid.ny and wet[0, b, a]]
     assert sea and level[j, i] == pytest.approx(np.mean(sea), rel=1e-6)
 
-    reader = DayReader(
-        world.layout, grid, wet, ("u10",), "none", world.config.periods.train
-    )
+    reader = DayReader(world.layout, grid, wet, ("u10",), "none", world.config.periods.train)
     for name, values in reader.state(EVERY[2]).items():
         cell = wet if values.ndim == 3 else wet[0]
         assert not values[~cell].any()
-        np.testing.assert_array_equal(values[cell], plain.state[name][2][cell])
+        np.testing.assert_array_equal(values[cell], fine.state[name][2][cell])
 
 
 def test_rounded_variables_keep_their_bits_and_the_others_are_exact(root, plain, tmp_path):
@@ -192,24 +192,13 @@ def test_bits_of_a_variable_that_a_store_lacks_do_not_concern_it(root, plain, tm
 
 @pytest.mark.parametrize("threads", [2, 4])
 def test_any_number_of_threads_gives_the_same_bytes(root, plain, tmp_path, threads):
-    world = short_world(root, tmp_path, regrid={"coastal_fill": 0})
+    world = short_world(root, tmp_path)
     assert prepared(world, "state", threads=threads) == plain.bytes["state"]
 
 
-TEN = {"name": "ten", "resolution": 10.0, "depths": raw.USED_DEPTHS}
-
-
-def test_a_box_across_the_date_line_holds_the_cells_of_the_globe(root, tmp_path):
-    worlds = [
-        short_world(root, tmp_path / name, grid=TEN | box)
-        for name, box in (
-            ("globe", {}),
-            ("box", {"lon": (150.0, 210.0), "lat": (-60.0, 50.0)}),
-        )
-    ]
-    for world in worlds:
-        prepare_state(world.config, world.layout, YEAR)
-        prepare_forcing(world.config, world.layout, YEAR)
+def test_a_box_across_the_date_line_holds_the_cells_of_the_globe(root, fine, tmp_path):
+    part_of = {"lon": (150.0, 210.0), "lat": (-90.0, 50.0)}
+    worlds = [fine, with_values(short_world(root, tmp_path, grid=TEN | part_of))]
     (globe, wet), (box, box_wet) = (read_grid(w.layout.grid_file) for w in worlds)
     rows = np.searchsorted(globe.lat, box.lat)
     turned = (box.lon + 180) % 360 - 180
@@ -219,8 +208,8 @@ def test_a_box_across_the_date_line_holds_the_cells_of_the_globe(root, tmp_path)
     part = (..., rows[:, None], columns)
     np.testing.assert_array_equal(box_wet, wet[part])
     assert box_wet.any() and not box_wet.all()
-    for store in ("state_store", "forcing_store"):
-        whole, found = (read_values(getattr(w.layout, store)(YEAR)) for w in worlds)
+    for kind in ("state", "forcing"):
+        whole, found = (getattr(world, kind) for world in worlds)
         for name, values in found.items():
             np.testing.assert_allclose(values, whole[name][part], rtol=2e-6, atol=1e-6)
 

@@ -303,7 +303,7 @@ def open_dataset(entry: Entry) -> xr.Dataset:
         cell = ("depth", "latitude", "longitude")[4 - array.ndim :]
         lazy = da.from_array(array, chunks=(1, *array.shape[1:]), asarray=True)
         dataset[name] = (("time", *cell), lazy, attributes(name))
-    return dataset
+    return xr.decode_cf(dataset, decode_timedelta=False)
 
 
 def attributes(name: str) -> dict[str, str]:

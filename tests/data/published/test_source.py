@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from hybridom.data.datasets import DayReader, WindowDataset
 from hybridom.data.prepare import prepare_climatology
 from hybridom.data.published import preparing
 from hybridom.data.stores import open_arrays, open_store, store_gaps, store_grid_hash
+from hybridom.evaluation.stores import Truth
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC
 from tests.data.published.world import published_config, write_store
@@ -49,6 +52,15 @@ def test_windows_hold_the_days_of_the_stores(stores, source):
     for name in NAMES:
         values = open_arrays(stores.layout.forcing_store(2000), [name])[name][57:61]
         np.testing.assert_array_equal(window["forcing"][name].numpy(), values)
+
+
+def test_scores_take_their_truth_from_published_files(stores, source):
+    truth = Truth(Layout(source), stores.grid, stores.wet)
+    arrays = open_arrays(stores.layout.state_store(2000), PROGNOSTIC)
+    for name in PROGNOSTIC:
+        found = truth.field(name, dt.date(2000, 2, 29))
+        expected = np.asarray(arrays[name][59]).reshape(found.shape)
+        np.testing.assert_allclose(found, expected, atol=4e-6)
 
 
 def test_a_reader_with_a_cache_holds_the_same(stores, source):
