@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hybridom.config import Config, config_hash, narrow
+from hybridom.config import Config
+from hybridom.data.plans import Kind, recipe_hash
 from hybridom.data.stores.checking import Fault, check_store, forget
 from hybridom.data.stores.info import read_manifest
 from hybridom.errors import UserError
@@ -31,16 +32,16 @@ def repair_store(config: Config, layout: Layout, path: Path) -> list[Fault]:
         UserError: The store is not one of this configuration, or was made with other settings; or
             as the stage; or faults are left.
     """
-    stage, run = stage_of(config, layout, path)
+    kind, run = stage_of(config, layout, path)
     faults = check_store(path)
     if not faults:
         return []
-    found, expected = read_manifest(path)["config_hash"], config_hash(narrow(config, stage))
+    found, expected = read_manifest(path)["config_hash"], recipe_hash(config, kind)
     if found != expected:
         raise UserError(
             f"{path}: made with configuration {found}, the one given has {expected}, so that every "
             "day would be made again; expected the same: give the configuration of then, or run "
-            f"`hybridom prepare {path.parent.name if stage == 'state' else stage}`"
+            f"`hybridom prepare {kind}`"
         )
     log.info("%s: %d slabs are made again", path, len(faults))
     forget(path, (fault.slab for fault in faults))
@@ -50,7 +51,7 @@ def repair_store(config: Config, layout: Layout, path: Path) -> list[Fault]:
     return faults
 
 
-def stage_of(config: Config, layout: Layout, path: Path) -> tuple[str, Callable[[], None]]:
+def stage_of(config: Config, layout: Layout, path: Path) -> tuple[Kind, Callable[[], None]]:
     """The stage that makes a store, and a call that runs it.
 
     Raises:
@@ -66,7 +67,7 @@ def stage_of(config: Config, layout: Layout, path: Path) -> tuple[str, Callable[
         if wanted == layout.state_store(year).resolve():
             return "state", partial(prepare.prepare_state, config, layout, year)
         if wanted == layout.forcing_store(year).resolve():
-            return "state", partial(prepare.prepare_forcing, config, layout, year)
+            return "forcing", partial(prepare.prepare_forcing, config, layout, year)
     raise UserError(
         f"{path}: not a store that the configuration prepares; expected one under "
         f"{layout.resources_dir} of the years {config.periods.years[0]} to "
