@@ -198,6 +198,7 @@ def kill_once_it_has_written(world, day):
     assert not store.exists() and not world.layout.state_manifest(2000).exists()
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_continues_and_gives_identical_bytes(world, caplog):
     folder = world.layout.resources_dir / "state"
     prepare_grid(world.config, world.layout)
@@ -252,6 +253,7 @@ def test_a_store_is_made_again_when_a_raw_file_or_a_chunk_has_changed(world):
     assert checksum(store) != first
 
 
+@pytest.mark.slow  # two climatologies of a year of days
 def test_climatology_and_statistics_do_not_see_validation_and_test_days(prepared, world):
     raw.write_ocean_days(world.root / "ocean", dt.date(2000, 3, 8), 13, seed=9)
     raw.write_forcing_month(world.root / "forcing", 2000, 3, days=range(1, 21))

@@ -146,13 +146,13 @@ def test_repair_makes_damaged_days_again_and_only_those(made):
 
 def test_the_stage_of_a_store_is_known_by_its_place(made):
     layout = made.layout
-    for path, stage, function in (
+    for path, kind, function in (
         (layout.climatology_store, "climatology", prepare_climatology),
         (layout.state_store(2000), "state", prepare_state),
-        (layout.forcing_store(2000), "state", prepare_forcing),
+        (layout.forcing_store(2000), "forcing", prepare_forcing),
     ):
         found, call = stage_of(made.config, layout, path)
-        assert found == stage and call.func is function
+        assert found == kind and call.func is function
 
 
 def test_repair_refuses_stores_that_the_configuration_would_not_make_so(made, finished):
