@@ -27,7 +27,7 @@ from hybridom.data.prepare import (
 from hybridom.data.regrid import Regridder
 from hybridom.data.stores import checksum, open_store
 from hybridom.errors import UserError
-from tests.data import raw
+from tests.data import raw, raw_fields
 from tests.data.preparing import contents
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +154,8 @@ def test_a_mask_of_another_first_file_is_refused(world):
 
 @pytest.mark.parametrize("method", ["bilinear", "conservative"])
 def test_forcing_that_does_not_cover_the_grid_is_refused(world, monkeypatch, method):
-    monkeypatch.setattr(raw, "FORCING_LAT", np.arange(-50.0, 50.1, 10.0))
+    for module in (raw, raw_fields):
+        monkeypatch.setattr(module, "FORCING_LAT", np.arange(-50.0, 50.1, 10.0))
     shutil.rmtree(world.root / "forcing")
     for month in (2, 3):
         raw.write_forcing_month(world.root / "forcing", 2000, month)
