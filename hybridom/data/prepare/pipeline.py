@@ -43,7 +43,7 @@ class OceanPipeline:
 
     Attributes:
         reader: Of the raw files.
-        regrid: From their grid to the model's.
+        regrid: From their grid to the wet cells of the model's.
         wet: (nz, ny, nx) ocean cells of the model.
         coastal_fill: Cells by which values are continued onto land.
         periodic: Whether the model grid is a full circle.
@@ -88,11 +88,10 @@ class OceanPipeline:
         )
         if problem:
             raise UserError(problem)
+        if not self.coastal_fill:
+            return found.values
         wet = self.wet[block.levels]
-        values = np.where(wet, found.values, np.float32(np.nan))
-        if self.coastal_fill:
-            values = fill_from_sea(values, wet, self.coastal_fill, self.periodic)
-        return values
+        return fill_from_sea(found.values, wet, self.coastal_fill, self.periodic)
 
     def _rest(self, waiting: deque[Pending]) -> Iterator[dict[str, Float32]]:
         while waiting:

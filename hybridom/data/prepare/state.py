@@ -71,6 +71,7 @@ def open_year(config: AnyConfig, layout: Layout, year: int) -> StateYear:
             f"{layout.grid_file}: its wet mask is not that of thetao in {source.first} on "
             f"{source.day}; expected the same: run `hybridom prepare grid` again"
         )
+    regrid.keep_only(wet)
     days = year_days(config, year)
     missing = set(source.files.missing(days))
     pipeline = OceanPipeline(source.reader, regrid, wet, config.regrid.coastal_fill, grid.periodic)

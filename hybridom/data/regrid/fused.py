@@ -81,6 +81,15 @@ class FusedRegridder:
         """(nz, ny, nx) wet part of each target cell's area, 0...1."""
         return self._exact.wet_fraction
 
+    def keep_only(self, wet: Mask) -> None:
+        """Give values to some target cells only; the others become NaN and cost nothing.
+
+        Args:
+            wet: (nz, ny, nx) cells to keep; those without wet source area stay NaN.
+        """
+        both = (self.wet_area > 0) & wet
+        self._target_runs = runs_of(iter(both))
+
     def __call__(
         self, packed: PackedField, levels: slice, absent: float | None = None
     ) -> Regridded:

@@ -262,3 +262,13 @@ def test_the_compiled_loops_are_found_again_by_the_next_process(wet, packed):
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["1"]
+
+
+def test_cells_that_are_not_kept_become_nan_and_the_others_stay(wet, packed):
+    grid = GRIDS["three cells a side"]
+    fused = FusedRegridder(LAT, LON, grid, wet)
+    whole = fused(packed, ALL).values
+    keep = np.random.default_rng(3).random(whole.shape) > 0.4
+    fused.keep_only(keep)
+    found = fused(packed, ALL).values
+    np.testing.assert_array_equal(found, np.where(keep, whole, np.float32(np.nan)))
