@@ -100,7 +100,9 @@ MONTH = "{month}"
 RAW = {".nc", ".h5", ".grib", ".grb", ".grib2"}  # raw files that are no folders
 LOGS = f"logs/{CONFIG.experiment}"
 BENCHMARKS = f"benchmarks/{CONFIG.experiment}"
-ALL_CHECKS = [layout.check_report(year) for year in CONFIG.periods.years]
+# What is fetched takes days to arrive: its years are prepared as they come, after the first.
+CHECKED_FIRST = CONFIG.periods.years[: 1 if CONFIG.source.kind == "download" else None]
+FIRST_CHECKS = [layout.check_report(year) for year in CHECKED_FIRST]
 
 
 def previous_year(wildcards):

@@ -1,5 +1,6 @@
-"""From raw files to stores on the model grid. Nothing long starts before every check has passed;
-once the stores are made, new files of one year concern that year alone (the other reports are ancient).
+"""From raw files to stores on the model grid. Nothing long starts before every check has passed (files
+that are fetched: the first year's and its own); once the stores are made, new files of one year concern
+that year alone (the other reports are ancient).
 """
 
 
@@ -29,7 +30,7 @@ rule prepare_grid:
     input:
         config=layout.stage_config("grid"),
         static=static_files,
-        checks=ancient(ALL_CHECKS),
+        checks=ancient(FIRST_CHECKS),
     output:
         layout.grid_file,
     log:
@@ -52,7 +53,7 @@ rule prepare_state:
         config=layout.stage_config("state"),
         grid=layout.grid_file,
         check=layout.check_report(YEAR),
-        checks=ancient(ALL_CHECKS),
+        checks=ancient(FIRST_CHECKS),
     output:
         layout.state_manifest(YEAR),
     log:
@@ -77,7 +78,7 @@ rule prepare_forcing:
         grid=layout.grid_file,
         state=bulk_state,
         check=layout.check_report(YEAR),
-        checks=ancient(ALL_CHECKS),
+        checks=ancient(FIRST_CHECKS),
     output:
         layout.forcing_manifest(YEAR),
     log:
