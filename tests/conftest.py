@@ -112,6 +112,11 @@ class Ocean:
 WIND = ("u10", "v10")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that one worker must run in a row, while others do the rest."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def _columns(bottom: np.ndarray, nz: int) -> np.ndarray:
     """Cells above the bottom, given as the number of wet levels (ny, nx)."""
     return np.arange(nz)[:, None, None] < bottom

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.bulk import bulk_day
 from hybridom.data.days import day_number
 from hybridom.data.forcing_checks import forcing_axes, gap_reason
 from hybridom.data.plans import (
@@ -91,6 +90,8 @@ class SeaSurface:
 
     def fluxes(self, day: dt.date, atmosphere: Mapping[str, Float64]) -> dict[str, NDArray]:
         """Fluxes of a day between its mean atmosphere and its sea surface, 0 on land."""
+        from hybridom.bulk import bulk_day  # torch takes seconds to import: here if needed at all
+
         arrays = open_arrays(self.path, ["time", "thetao", "uo", "vo"])
         row = int(np.flatnonzero(np.asarray(arrays["time"][:]) == day_number(day))[0])
         sst, uo, vo = (np.asarray(arrays[name][row, 0]) for name in ("thetao", "uo", "vo"))
