@@ -140,7 +140,7 @@ def test_statistics_carry_units_bounds_and_hashes(prepared):
         assert ds["thetao_std"].attrs["units"] == "degrees_C"
         assert ds["depth"].attrs["bounds"] == "depth_bounds"
         assert ds.attrs["grid_hash"] == prepared.grid.hash
-        assert "climatology.json" in ds.attrs["source"]
+        assert "stores of state and forcing" in ds.attrs["source"]
 
 
 def moments_of(days, cover):
