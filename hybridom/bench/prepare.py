@@ -6,11 +6,8 @@ import datetime as dt
 import multiprocessing
 import os
 import platform
-import re
-import resource
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,6 +17,7 @@ from typing import Any
 
 import xarray as xr
 
+from hybridom.bench.memory import peak_memory
 from hybridom.bench.synthetic import write_ocean
 from hybridom.config import Period, PeriodsConfig, StageConfig
 from hybridom.data.prepare.grid import prepare_grid, target_grid
@@ -183,17 +181,3 @@ def _stage(config: StageConfig, threads: int) -> tuple[float, float]:
     prepare_state(config, layout, FIRST.year, threads)
     seconds = time.perf_counter() - begin
     return seconds, peak_memory()
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far, MB.
-
-    Linux's `ru_maxrss` begins with that of the parent, so its own count is asked first.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

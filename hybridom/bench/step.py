@@ -14,9 +14,7 @@ which includes Python and PyTorch themselves.
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hybridom.bench import memory
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
@@ -159,8 +158,7 @@ def peak_memory(device: torch.device) -> float:
     """Most memory held so far, MB (see the head of this file)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MEGABYTE
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+    return memory.peak_memory()
 
 
 def measure(

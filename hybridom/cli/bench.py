@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from hybridom.cli import common
 
@@ -72,15 +73,20 @@ def add_prepare(group: argparse._SubParsersAction) -> None:
     prepare.set_defaults(run=run_prepare)
 
 
+def report(result: dict[str, Any], table: str, path: Path | None) -> None:
+    """Print the table of a result and, where asked for, write the JSON object."""
+    print(table, flush=True)
+    if path is not None:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
 def run_step(args: argparse.Namespace) -> None:
     """Measure, print the table, and write the JSON object."""
     from hybridom.bench import step
 
     config, _ = common.load(args, "train")
     result = step.bench_step(config, args.days, args.repeats)
-    print(step.table(result), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(result, step.table(result), args.json)
 
 
 def run_loader(args: argparse.Namespace) -> None:
@@ -90,9 +96,7 @@ def run_loader(args: argparse.Namespace) -> None:
 
     config = load(args.config, args.overrides)
     result = loader.bench_loader(config, args.days, args.window, args.repeats, args.folder)
-    print(loader.table(result), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(result, loader.table(result), args.json)
 
 
 def run_prepare(args: argparse.Namespace) -> None:
@@ -100,7 +104,5 @@ def run_prepare(args: argparse.Namespace) -> None:
     from hybridom.bench import prepare
 
     config, _ = common.load(args, "state")
-    result = prepare.bench_prepare(config, args.folder, args.days, args.threads)
-    print(prepare.table(result), flush=True)
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = prepare.bench_prepare(config, args.folder, args.days, common.threads(args))
+    report(result, prepare.table(result), args.json)

@@ -78,14 +78,20 @@ def add_year(parser: argparse.ArgumentParser) -> None:
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add `--threads`, by default one a core that this process may use."""
+    """Add `--threads`; see `threads` for the default."""
     parser.add_argument(
         "--threads",
         type=count,
-        default=len(os.sched_getaffinity(0)),
         metavar="N",
-        help="blocks decompressed and regridded at a time (default: %(default)s)",
+        help="blocks decompressed and regridded at a time (default: one a core)",
     )
+
+
+def threads(args: argparse.Namespace) -> int:
+    """The threads asked for, or one a core that this process may use."""
+    from hybridom.data.stores.threads import usable_cores
+
+    return usable_cores() if args.threads is None else int(args.threads)
 
 
 def count(text: str) -> int:

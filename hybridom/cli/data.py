@@ -126,7 +126,7 @@ def run_state(args: argparse.Namespace) -> None:
     config, layout = common.load(args, "state")
     for year in years(args, config):
         with common.exclusive(layout.state_manifest(year)):
-            prepare.prepare_state(config, layout, year, args.threads)
+            prepare.prepare_state(config, layout, year, common.threads(args))
 
 
 def run_forcing(args: argparse.Namespace) -> None:

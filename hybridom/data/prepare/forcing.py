@@ -6,7 +6,9 @@ import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,13 +90,20 @@ class SeaSurface:
         reason = "has no state of this day, which bulk8 needs: run `hybridom prepare state`"
         return {d: f"{self.path}: {reason} ({d})" for d in days if str(d) not in self.digests}
 
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return open_arrays(self.path, ["time", "thetao", "uo", "vo"])
+
+    @cached_property
+    def _rows(self) -> dict[int, int]:
+        return {int(time): row for row, time in enumerate(self._arrays["time"][:])}
+
     def fluxes(self, day: dt.date, atmosphere: Mapping[str, Float64]) -> dict[str, NDArray]:
         """Fluxes of a day between its mean atmosphere and its sea surface, 0 on land."""
         from hybridom.bulk import bulk_day  # torch takes seconds to import: here if needed at all
 
-        arrays = open_arrays(self.path, ["time", "thetao", "uo", "vo"])
-        row = int(np.flatnonzero(np.asarray(arrays["time"][:]) == day_number(day))[0])
-        sst, uo, vo = (np.asarray(arrays[name][row, 0]) for name in ("thetao", "uo", "vo"))
+        row = self._rows[day_number(day)]
+        sst, uo, vo = (np.asarray(self._arrays[name][row, 0]) for name in ("thetao", "uo", "vo"))
         return bulk_day(atmosphere, sst, uo, vo, self.wet)
 
 
@@ -129,16 +138,20 @@ class Atmosphere:
         """The mask on which the numbers depend, if they do."""
         return None if self.sea is None else self.sea.wet
 
-    def inputs(self, day: dt.date) -> list[Path]:
-        """Files that a day is made from; none for a day that cannot be made."""
-        if day in {self.days[position] for position in self.absent}:
-            return []
-        found = {s.path for by_day in self.files.samples.values() for s in by_day[day]}
-        return sorted(found)
+    @cached_property
+    def inputs(self) -> dict[dt.date, set[Path]]:
+        """Files that each day is made from; none for a day that cannot be made."""
+        samples = self.files.samples.values()
+        return {
+            day: set()
+            if position in self.absent
+            else {s.path for by_day in samples for s in by_day[day]}
+            for position, day in enumerate(self.days)
+        }
 
     def key(self, day: dt.date) -> str:
         """Stands for all that a day alone is made from: its files, and its sea surface."""
-        files = input_key(self.inputs(day))
+        files = input_key(self.inputs[day])
         return files if self.sea is None or not files else f"{files} {self.sea.digests[str(day)]}"
 
     def fields(self, day: dt.date) -> dict[str, NDArray]:
@@ -230,7 +243,7 @@ def prepare_forcing(config: AnyConfig, layout: Layout, year: int) -> None:
             absent=found.absent,
             gaps_allowed=config.source.gaps == "record",
             extras={
-                "inputs": sorted({path.name for day in days for path in found.inputs(day)}),
+                "inputs": sorted({path.name for paths in found.inputs.values() for path in paths}),
                 "interim_days": [str(day) for day in found.files.interim_days(days)],
             },
         )
