@@ -108,7 +108,8 @@ class ForecastSlabs:
         """
         if lead == 0:
             state = self._analysis()
-            self.loaded.model.check_stability(state)
+            forcing = Forcing(self._tensors(self.reader.forcing(self.start)))
+            self.loaded.model.check_start(state, forcing)
         else:
             if self.states is None or self.reached != lead - 1:
                 self.states = self._states_after(lead - 1)

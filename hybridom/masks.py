@@ -5,26 +5,69 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hybridom.errors import UserError
+
 Mask = npt.NDArray[np.bool_]
 
 
-def u_mask(wet: Mask, periodic: bool) -> Mask:
+def require_ocean(wet: Mask, shape: tuple[int, int, int], what: str = "wet mask") -> None:
+    """Refuse a mask without ocean, or of another grid.
+
+    Args:
+        wet: Ocean cells, bool.
+        shape: (nz, ny, nx) of the grid.
+        what: Where the mask is from, for the message.
+
+    Raises:
+        UserError: It has another shape, or no ocean.
+    """
+    if wet.shape != shape:
+        raise UserError(f"{what}: shape {wet.shape} does not fit the grid's {shape}")
+    if not wet.any():
+        raise UserError(
+            f"{what}: no ocean cell among {wet.size}; lower grid.wet_threshold or move the box"
+        )
+
+
+def require_columns(wet: Mask, what: str = "wet mask") -> None:
+    """Refuse a mask (nz, ny, nx) with ocean below land.
+
+    Raises:
+        UserError: Names the number of such cells and the first of them.
+    """
+    overhang = wet[1:] & ~wet[:-1]
+    if overhang.any():
+        k, j, i = (int(n) for n in np.argwhere(overhang)[0])
+        raise UserError(
+            f"{what}: ocean below land at level {k + 1}, row {j}, column {i} "
+            f"(from 0; {overhang.sum()} cells); expected columns that are wet from the surface down"
+        )
+
+
+def u_mask(wet: Mask, periodic: bool, open_boundaries: bool = False) -> Mask:
     """Western and eastern faces (nz, ny, nx+1) whose two neighbours are wet.
 
-    The outer faces of an open grid are closed; on a periodic grid the first and the last face are
-    the same one.
+    On a periodic grid the first and the last face are the same one. On any other they are closed,
+    unless `open_boundaries` opens those of wet cells.
     """
     mask = np.zeros((*wet.shape[:-1], wet.shape[-1] + 1), dtype=bool)
     mask[..., 1:-1] = wet[..., 1:] & wet[..., :-1]
     if periodic:
         mask[..., 0] = mask[..., -1] = wet[..., 0] & wet[..., -1]
+    elif open_boundaries:
+        mask[..., 0], mask[..., -1] = wet[..., 0], wet[..., -1]
     return mask
 
 
-def v_mask(wet: Mask) -> Mask:
-    """Southern and northern faces (nz, ny+1, nx) with two wet neighbours; outer ones closed."""
+def v_mask(wet: Mask, open_boundaries: bool = False) -> Mask:
+    """Southern and northern faces (nz, ny+1, nx) with two wet neighbours.
+
+    The outer ones are closed, unless `open_boundaries` opens those of wet cells.
+    """
     mask = np.zeros((*wet.shape[:-2], wet.shape[-2] + 1, wet.shape[-1]), dtype=bool)
     mask[..., 1:-1, :] = wet[..., 1:, :] & wet[..., :-1, :]
+    if open_boundaries:
+        mask[..., 0, :], mask[..., -1, :] = wet[..., 0, :], wet[..., -1, :]
     return mask
 
 

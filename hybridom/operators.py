@@ -9,9 +9,11 @@ Positions and shapes (leading axes are free):
 - `w` tops and bottoms of layers (..., nz+1, ny, nx)
 
 Index `j` (`i`, `k`) of a face array is the southern (western, upper) face of cell `j` (`i`, `k`).
-Closed faces - coasts, poles, edges of an open grid - hold zero in every result, whatever the land
-cells hold, so that nothing crosses them. A periodic grid stores its seam twice, as first and last
-western face.
+Closed faces - coasts, poles, edges of a grid that is not periodic - hold zero in every result,
+whatever the land cells hold, so that nothing crosses them. With open boundaries the flow alone also
+passes the outer edge of the grid: a face there carries the velocity of the cell inside, and what
+comes in has the values of that cell (zero gradient). A periodic grid stores its seam twice, as
+first and last western face.
 """
 
 from __future__ import annotations
@@ -23,9 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from hybridom.constants import EARTH_RADIUS, OMEGA
-from hybridom.errors import UserError
 from hybridom.grid import Grid
-from hybridom.masks import Mask, corner_mask, u_mask, v_mask
+from hybridom.masks import Mask, corner_mask, require_columns, require_ocean, u_mask, v_mask
 
 
 class Geometry(nn.Module):
@@ -38,6 +39,8 @@ class Geometry(nn.Module):
         periodic: Whether the last column neighbours the first.
         wet: Ocean cells (nz, ny, nx), bool.
         u_open, v_open, corner_open: Faces and corners with ocean on all sides, bool.
+        u_flow, v_flow: Faces that water passes: the open ones and, with open boundaries, the outer
+            faces of ocean cells, bool.
         w_open: Layer interfaces with ocean above and below (nz+1, ny, nx), bool.
         dx_u: Distance between the centres on both sides of a u face (ny, nx+1), m.
         dy_v: Distance between the centres on both sides of a v face (ny+1, 1), m.
@@ -56,6 +59,8 @@ class Geometry(nn.Module):
     wet: Tensor
     u_open: Tensor
     v_open: Tensor
+    u_flow: Tensor
+    v_flow: Tensor
     corner_open: Tensor
     w_open: Tensor
     dx_u: Tensor
@@ -80,6 +85,7 @@ class Geometry(nn.Module):
         wet: Mask,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
+        open_boundaries: bool = False,
     ) -> None:
         """Build the metrics of `grid` and the face masks of `wet`.
 
@@ -88,18 +94,22 @@ class Geometry(nn.Module):
             wet: Ocean cells (nz, ny, nx), bool.
             dtype: Type of the metrics.
             device: Where they live.
+            open_boundaries: Whether water flows through the outer edge of the grid.
 
         Raises:
             UserError: The mask does not fit the grid, has no ocean, or has ocean below land.
         """
         super().__init__()
         wet = np.asarray(wet, dtype=bool)
-        _check_mask(grid, wet)
+        require_ocean(wet, grid.shape)
+        require_columns(wet)
         self.periodic = grid.periodic
         masks = {
             "wet": wet,
             "u_open": u_mask(wet, grid.periodic),
             "v_open": v_mask(wet),
+            "u_flow": u_mask(wet, grid.periodic, open_boundaries),
+            "v_flow": v_mask(wet, open_boundaries),
             "corner_open": corner_mask(wet, grid.periodic),
             "w_open": np.pad(wet[1:] & wet[:-1], ((1, 1), (0, 0), (0, 0))),
         }
@@ -126,7 +136,7 @@ class Geometry(nn.Module):
         return torch.cat([west, c, east], dim=-1)
 
     def pad_y(self, c: Tensor) -> Tensor:
-        """Add copies of the first and the last row; the faces beyond them are closed."""
+        """Add copies of the first and the last row."""
         return torch.cat([c[..., :1, :], c, c[..., -1:, :]], dim=-2)
 
     def pad_z(self, c: Tensor) -> Tensor:
@@ -160,15 +170,16 @@ class Geometry(nn.Module):
         """Mean of the two neighbours, t to u, where both are ocean; zero elsewhere.
 
         This and `interp_y_to_v` are the map that brings reanalysis velocities, which sit at
-        centres, to the faces: nothing flows through a face that touches land.
+        centres, to the faces: nothing flows through a face that touches land. An open outer face
+        takes the value of its cell.
         """
         padded = self.pad_x(c)
-        return torch.where(self.u_open, 0.5 * (padded[..., 1:] + padded[..., :-1]), 0.0)
+        return torch.where(self.u_flow, 0.5 * (padded[..., 1:] + padded[..., :-1]), 0.0)
 
     def interp_y_to_v(self, c: Tensor) -> Tensor:
         """Mean of the two neighbours, t to v, where both are ocean; zero elsewhere."""
         padded = self.pad_y(c)
-        return torch.where(self.v_open, 0.5 * (padded[..., 1:, :] + padded[..., :-1, :]), 0.0)
+        return torch.where(self.v_flow, 0.5 * (padded[..., 1:, :] + padded[..., :-1, :]), 0.0)
 
     def interp_u_to_t(self, a: Tensor) -> Tensor:
         """Mean over the open ones of a cell's two u faces; zero where both are closed.
@@ -230,25 +241,11 @@ def surface_geometry(
     wet: Mask,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
+    open_boundaries: bool = False,
 ) -> Geometry:
     """Geometry of the top layer alone, for fields with one level (..., 1, ny, nx)."""
     top = replace(grid, depth=grid.depth[:1], depth_bounds=grid.depth_bounds[:2])
-    return Geometry(top, wet[:1], dtype, device)
-
-
-def _check_mask(grid: Grid, wet: Mask) -> None:
-    """Refuse a mask that this geometry cannot hold."""
-    if wet.shape != grid.shape:
-        raise UserError(f"wet mask: shape {wet.shape} does not fit the grid's {grid.shape}")
-    if not wet.any():
-        raise UserError("wet mask: no ocean cell; lower grid.wet_threshold or move the box")
-    overhang = wet[1:] & ~wet[:-1]
-    if overhang.any():
-        k, j, i = (int(n) for n in np.argwhere(overhang)[0])
-        raise UserError(
-            f"wet mask: ocean below land at level {k + 1}, row {j}, column {i} "
-            f"(from 0; {overhang.sum()} cells); expected columns that are wet from the surface down"
-        )
+    return Geometry(top, wet[:1], dtype, device, open_boundaries)
 
 
 def _metrics(grid: Grid) -> dict[str, np.ndarray]:

@@ -8,7 +8,8 @@ One day is taken in three parts (Shu et al. 2026, arXiv 2602.00598):
     X_t+1               =  X* + State(X_t, X* - X_t, forcing_t, forcing_t+1, ...)
 
 Each part can be switched off. Networks are zero at initialisation, so that an untrained model is
-the skeleton with persistent currents, bit for bit.
+the skeleton with persistent currents, bit for bit. Near the open edges of a region a sponge draws
+X_t+1 to the outer ocean of day t+1, last of all, so that neither core nor networks run away there.
 
 With the forcing set `bulk8` the fluxes of `bulk.ncar_fluxes` take the place of those that are given
 for the same names: those of both days are made from the atmosphere of their day and from the sea
@@ -29,9 +30,12 @@ from torch import Tensor, nn
 from hybridom.bulk import open_water_fluxes
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
 from hybridom.grid import Grid, Mask
+from hybridom.masks import require_ocean
 from hybridom.networks.registry import build
 from hybridom.normalisation import Normaliser, Statistics
 from hybridom.physics.skeleton import Skeleton
+from hybridom.physics.sponge import Sponge
+from hybridom.physics.stability import require_finite, require_fit
 from hybridom.state import Forcing, OceanState
 from hybridom.variables import FORCING_SETS, NETWORK_FORCING, PROGNOSTIC, VARIABLES
 
@@ -46,11 +50,14 @@ class Conditions:
         forcing: Surface forcing, fields (..., ny, nx) in the units of `variables`.
         climatology: Daily climatology of the state.
         forcing_climatology: Daily climatology of the forcing.
+        outer: The ocean that a region's sponge draws to, such as a coarser forecast brought to its
+            cells; None: the climatology.
     """
 
     forcing: Forcing
     climatology: OceanState
     forcing_climatology: Forcing
+    outer: OceanState | None = None
 
     def to(self, *args: object, **kwargs: object) -> Conditions:
         """Move or cast every field, as `Tensor.to`."""
@@ -58,6 +65,7 @@ class Conditions:
             self.forcing.to(*args, **kwargs),
             self.climatology.to(*args, **kwargs),
             self.forcing_climatology.to(*args, **kwargs),
+            None if self.outer is None else self.outer.to(*args, **kwargs),
         )
 
 
@@ -76,6 +84,10 @@ class HybridOM(nn.Module):
             long-wave fluxes itself, and the networks see `variables.NETWORK_FORCING`.
         skeleton: Configuration of the numerical ocean.
         networks: Configuration of the learned terms.
+
+    Raises:
+        UserError: The mask does not fit the grid or has no ocean, or, with a skeleton, has ocean
+            below land; the sponge does not fit the grid.
     """
 
     wet: Tensor
@@ -92,6 +104,8 @@ class HybridOM(nn.Module):
         networks: NetworksConfig,
     ) -> None:
         super().__init__()
+        wet = np.asarray(wet, dtype=bool)
+        require_ocean(wet, grid.shape)
         self.grid = grid
         self.statistics = dict(statistics)
         self.forcing_names = tuple(forcing_names)
@@ -107,6 +121,8 @@ class HybridOM(nn.Module):
         self.register_buffer("vorticity_scale", speed / float(grid.dy.mean()), persistent=False)
 
         self.skeleton = Skeleton(grid, wet, skeleton) if skeleton.enabled else None
+        has_sponge = skeleton.enabled and skeleton.sponge.width > 0
+        self.sponge = Sponge(grid, wet, skeleton.sponge) if has_sponge else None
         nz, channels = grid.nz, (len(PROGNOSTIC) - 1) * grid.nz + 1
         forcing = 2 * len(seen)
         vorticity = 0 if self.skeleton is None else nz
@@ -129,7 +145,11 @@ class HybridOM(nn.Module):
 
         Returns:
             The ocean at the day of `then`, zero on land.
+
+        Raises:
+            UserError: A field of the state does not fit the grid or the type of the model.
         """
+        require_fit("state", dict(state.items()), self.grid, self.vorticity_scale.dtype)
         # Land may hold fill values or NaN; arithmetic on them would reach the gradients.
         state = self._clean(state)
         if self.bulk:
@@ -141,7 +161,7 @@ class HybridOM(nn.Module):
         provisional, vorticity = self._physics_day(state, now.forcing, then.forcing)
         provisional = self._currents(provisional, vorticity, anomaly, forcing)
         if self.state is None:
-            return self._clean(provisional)
+            return self._at_open_edges(self._clean(provisional), then)
 
         inputs = [anomaly, self.normaliser.tendency(provisional - state)]
         if self.mean_field:
@@ -149,7 +169,7 @@ class HybridOM(nn.Module):
             inputs.append(self.normaliser.tendency(seasonal))
         inputs += [forcing, self.static.expand(*forcing.shape[:-3], -1, -1, -1)]
         change = self.normaliser.change(self.state(torch.cat(inputs, dim=-3)), state.nz)
-        return self._clean(provisional + change)
+        return self._at_open_edges(self._clean(provisional + change), then)
 
     def unroll(self, state: OceanState, conditions: Iterable[Conditions]) -> Iterator[OceanState]:
         """Step day after day; training, validation and forecast all come through here.
@@ -165,14 +185,22 @@ class HybridOM(nn.Module):
             state = self.step(state, now, then)
             yield state
 
-    def check_stability(self, state: OceanState) -> None:
-        """Refuse a time step that the currents of `state` make unstable.
+    def check_start(self, state: OceanState, forcing: Forcing) -> None:
+        """Refuse a day that the model cannot start from; it reads values, which `step` never does.
+
+        Args:
+            state: The ocean of that day.
+            forcing: Its forcing.
 
         Raises:
-            UserError: The Courant number exceeds what the scheme bears.
+            UserError: A field does not fit the grid or the type of the model, or is not finite in
+                the ocean; or the currents of `state` make the time step unstable.
         """
+        for what, given in (("initial state", dict(state.items())), ("forcing", forcing.fields)):
+            require_fit(what, given, self.grid, self.vorticity_scale.dtype)
+            require_finite(what, given, self.grid, self.wet)
         if self.skeleton is not None:
-            self.skeleton.check_stability(self._clean(state))
+            self.skeleton.check_stability(state)
 
     def _with_own_fluxes(self, state: OceanState, day: Conditions) -> Conditions:
         """Conditions of a day whose fluxes are those over the sea surface of `state`."""
@@ -202,6 +230,12 @@ class HybridOM(nn.Module):
         du, dv = self.ilap(torch.cat(inputs, dim=-3)).split(state.nz, dim=-3)
         scale = self.normaliser.scale("tendency_std")
         return replace(state, uo=state.uo + du * scale["uo"], vo=state.vo + dv * scale["vo"])
+
+    def _at_open_edges(self, state: OceanState, day: Conditions) -> OceanState:
+        """Draw a state to the outer ocean of its day, where the model has a sponge."""
+        if self.sponge is None:
+            return state
+        return self.sponge(state, day.climatology if day.outer is None else day.outer)
 
     def _forcing_channels(self, now: Conditions, then: Conditions) -> Tensor:
         """Normalised forcing anomalies of both days (..., 2 F, ny, nx), zero on land."""

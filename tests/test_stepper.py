@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
+from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
@@ -267,9 +270,108 @@ def test_static_features_are_of_order_one_and_have_no_seam() -> None:
     assert features[4, 0, -1] == 1.0
 
 
+# the sponge of a region
+
+OPEN = {"boundaries": "open", "sponge": {"width": 2, "days": 2.0}}
+
+
+def opened(networks: NetworksConfig = BOTH, **skeleton: object) -> tuple[HybridOM, HybridOM]:
+    """Equal models of a band with open ends, with a sponge and without."""
+    models = []
+    for sponge in (OPEN["sponge"], {}):
+        torch.manual_seed(0)
+        model = make_model(networks, **{**OPEN, "sponge": sponge, **skeleton}).eval()
+        wake(model)
+        models.append(model)
+    return models[0], models[1]
+
+
+@pytest.mark.parametrize(
+    "networks", [BOTH, NetworksConfig(ilap=NONE, state=NONE)], ids=["networks", "core alone"]
+)
+def test_the_sponge_acts_last_and_draws_to_the_climatology_of_the_day_reached(networks) -> None:
+    with_sponge, without = opened(networks)
+    state, (now, then) = random_state(without), random_conditions(without, 1)
+    with torch.no_grad():
+        free, drawn = (model.step(state, now, then) for model in (without, with_sponge))
+    assert without.sponge is None
+    assert_same(drawn, with_sponge.sponge(free, without._clean(then.climatology)))
+    edges = [0, -1]
+    for name, x in drawn.items():
+        there, before = getattr(then.climatology, name), getattr(free, name)
+        assert torch.equal(x[..., 2:4, :], before[..., 2:4, :]), name
+        left, gap = ((y - there)[..., edges, :].abs().sum().item() for y in (x, before))
+        assert left == pytest.approx(gap * np.exp(-1 / 2), rel=1e-4), name
+
+
+def test_a_coarser_forecast_takes_the_place_of_the_climatology() -> None:
+    model, without = opened()
+    state, (now, then) = random_state(model), random_conditions(model, 1)
+    outer = random_state(model)
+    free = without.step(state, now, then)
+    given = replace(then, outer=outer)
+    assert_same(model.step(state, now, given), model.sponge(free, outer))
+    # that of the day before is not used, and without a sponge neither is
+    assert_same(model.step(state, replace(now, outer=outer), given), model.step(state, now, given))
+    assert_same(without.step(state, now, given), free)
+    for device in (given.to("meta"), replace(given, outer=None).to("meta")):
+        fields = [] if device.outer is None else [x for _, x in device.outer.items()]
+        assert all(x.device.type == "meta" for x in fields)
+    assert given.to("meta").outer is not None
+
+
+def test_every_day_of_an_unroll_is_drawn_and_land_stays_zero() -> None:
+    model, _ = opened()
+    state, days = random_state(model), random_conditions(model, 3)
+    dirty = []
+    for day in days:
+        fields = {}
+        for name, x in day.climatology.items():
+            wet = model.wet if VARIABLES[name].has_depth else model.wet[0]
+            fields[name] = torch.where(wet, x, float("nan"))
+        dirty.append(replace(day, outer=OceanState(**fields)))
+    reached = state
+    for number, (a, b) in enumerate(
+        zip(unrolled(model, state, days), unrolled(model, state, dirty), strict=True)
+    ):
+        assert_same(a, b)
+        reached = model.step(reached, days[number], days[number + 1])
+        assert_same(a, reached)
+        for name, x in a.items():
+            wet = model.wet if VARIABLES[name].has_depth else model.wet[0]
+            assert (x[..., ~wet] == 0).all()
+
+
+def test_gradients_pass_the_sponge_to_networks_state_and_outer_ocean() -> None:
+    model, _ = opened()
+    state = random_state(model).map(lambda x: x.requires_grad_())
+    (now, then), outer = random_conditions(model, 1), random_state(model)
+    outer = outer.map(lambda x: x.requires_grad_())
+    model.step(state, now, replace(then, outer=outer)).channels().square().mean().backward()
+    for weight in model.parameters():
+        assert weight.grad.isfinite().all() and weight.grad.any()
+    for name, x in outer.items():
+        assert x.grad[..., [0, 1, -2, -1], :].any() and not x.grad[..., 2:4, :].any(), name
+        assert getattr(state, name).grad.isfinite().all()
+
+
+def test_without_a_skeleton_nothing_of_its_section_acts() -> None:
+    model = make_model(NetworksConfig(ilap=NONE, state=NONE), enabled=False, **OPEN)
+    state = random_state(model)
+    for later in unrolled(model, state, random_conditions(model, 2)):
+        assert_same(later, state)
+
+
+def test_a_sponge_at_walls_or_without_room_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sponge\.width 2: walls need no sponge"):
+        make_model(sponge={"width": 2})
+    with pytest.raises(UserError, match="width 4: more than half of the 6 rows"):
+        make_model(boundaries="open", sponge={"width": 4})
+
+
 def test_every_constant_follows_the_model_to_another_device() -> None:
     """Arithmetic on the meta device refuses tensors that stayed behind on the CPU."""
-    model = make_model(scheme="rk3", advection="tvd", sea_surface="continuity")
+    model = make_model(scheme="rk3", advection="tvd", sea_surface="continuity", **OPEN)
     state, days = random_state(model).to("meta"), random_conditions(model, 2)
     later = unrolled(model.to("meta"), state, [day.to("meta") for day in days])
     assert {x.device.type for day in later for _, x in day.items()} == {"meta"}

@@ -37,6 +37,7 @@ from hybridom.config.model import (
     NetworkConfig,
     NetworksConfig,
     SkeletonConfig,
+    SpongeConfig,
     TrainingConfig,
     ValidationConfig,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Section",
     "SkeletonConfig",
     "SourceConfig",
+    "SpongeConfig",
     "StageConfig",
     "StoresConfig",
     "TrainingConfig",

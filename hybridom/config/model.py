@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hybridom.config.base import Count, Fraction, NonNegative, Positive, Section
 from hybridom.variables import PROGNOSTIC
 
 
+class SpongeConfig(Section):
+    """Relaxation towards an outer ocean near open boundaries, once a day."""
+
+    width: int = Field(0, ge=0, description="cells from the edge that are relaxed; 0 is off")
+    days: Positive = Field(3.0, description="time scale in the outermost cells; longer inwards")
+
+    def require_room(self, ny: int, nx: int, lat: tuple[float, float], periodic: bool) -> None:
+        """Refuse a sponge without open edges, or wider than half of the box.
+
+        Args:
+            ny: Rows.
+            nx: Columns.
+            lat: Southern and northern edge, degrees north; a pole is no edge.
+            periodic: Whether the last column neighbours the first.
+
+        Raises:
+            ValueError: The sponge does not fit; the message names the key.
+        """
+        only_poles = all(math.isclose(abs(edge), 90.0) for edge in lat)
+        sides = ([] if only_poles else [(ny, "rows")]) + ([] if periodic else [(nx, "columns")])
+        if self.width and not sides:
+            raise ValueError(
+                f"skeleton.sponge.width {self.width}: a grid that goes around the globe from pole "
+                "to pole has no edge; set it to 0"
+            )
+        for cells, name in sides:
+            if 2 * self.width > cells:
+                raise ValueError(
+                    f"skeleton.sponge.width {self.width}: more than half of the {cells} {name} of "
+                    f"the grid; set it to {cells // 2} or less"
+                )
+
+
 class SkeletonConfig(Section):
     """The numerical ocean (`hybridom.physics`)."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="false leaves out all of this section")
     substeps: Count = Field(12, description="time steps a day")
     scheme: Literal["ab2", "rk3"] = "ab2"
     ab2_offset: NonNegative = Field(0.1, description="Adams-Bashforth offset; 0 is second order")
@@ -28,6 +62,22 @@ class SkeletonConfig(Section):
     wind_stress: bool = Field(True, description="curl of the wind stress in the top layer")
     viscosity: bool = Field(True, description="A_h lap(zeta)")
     sea_surface: Literal["persistence", "continuity"] = "persistence"
+    boundaries: Literal["closed", "open"] = Field(
+        "closed", description="edges of a grid that is not periodic: walls, or free outflow"
+    )
+    sponge: SpongeConfig = SpongeConfig()
+    kernels: Literal["auto", "plain", "fused"] = Field(
+        "plain", description="plain: reference in torch; fused: numba or Triton; auto: the faster"
+    )
+
+    @model_validator(mode="after")
+    def _sponge_at_open_edges(self) -> SkeletonConfig:
+        if self.sponge.width and self.boundaries == "closed":
+            raise ValueError(
+                f"sponge.width {self.sponge.width}: walls need no sponge; set boundaries to open, "
+                "or sponge.width to 0"
+            )
+        return self
 
 
 class NetworkConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 from typing import Literal
 
@@ -117,6 +118,14 @@ class Config(Section):
         starts = self.forecast.start_dates()
         if self.figures.start is not None and self.figures.start not in starts:
             raise ValueError(f"figures.start {self.figures.start} is no start date of forecast")
+        return self
+
+    @model_validator(mode="after")
+    def _sponge_fits(self) -> Config:
+        box = self.grid
+        height, width = box.lat[1] - box.lat[0], box.lon[1] - box.lon[0]
+        rows, columns = (round(x / box.resolution) for x in (height, width))
+        self.skeleton.sponge.require_room(rows, columns, box.lat, math.isclose(width, 360.0))
         return self
 
     @property

@@ -149,14 +149,19 @@ class DayReader:
         """Do the jobs; all kinds and variables share the threads.
 
         Raises:
-            UserError: A kept cell has no value; it names store, variable and row.
+            UserError: A kept cell has no value; it names store, variable, row and number.
         """
         paths = {id(job): path for path, job in jobs}
-        for job in run([job for _, job in jobs], self._threads):
-            raise UserError(
-                f"{paths[id(job)]}: variable {job.name} has wet cells without value from entry "
-                f"{job.row} on; expected the mask of {self._layout.grid_file}: prepare it again"
-            )
+        bad = run([job for _, job in jobs], self._threads)
+        if not bad:
+            return
+        job, path = bad[0][0], paths[id(bad[0][0])]
+        count = sum(n for x, n in bad if x.name == job.name and paths[id(x)] == path)
+        raise UserError(
+            f"{path}: variable {job.name} has wet cells without value from entry {job.row} on "
+            f"({count} in what was read); expected the mask of {self._layout.grid_file}: prepare "
+            "it again"
+        )
 
     def _dated(self, kind: Kind, numbers: range) -> tuple[Fields, Jobs]:
         """Arrays for consecutive days, and the work that fills them."""

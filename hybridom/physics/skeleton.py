@@ -23,9 +23,16 @@ from hybridom.physics.advection import limited_fluxes, upwind_weights
 from hybridom.physics.continuity import sea_surface_tendency, vertical_velocity
 from hybridom.physics.eos import density_anomaly
 from hybridom.physics.fluxes import FaceWeights, convergence, face_fluxes
+from hybridom.physics.fused.day import FusedDay
 from hybridom.physics.mixing import diffusion_weights
 from hybridom.physics.pressure import hydrostatic_pressure
-from hybridom.physics.stability import require_finite, require_stable
+from hybridom.physics.stability import (
+    renewal_rate,
+    require_finite,
+    require_fit,
+    require_stable,
+    transport_rate,
+)
 from hybridom.physics.time_integration import Fields, integrate
 from hybridom.physics.vorticity import (
     geostrophic_velocity,
@@ -85,8 +92,10 @@ class Skeleton(nn.Module):
         super().__init__()
         self.grid = grid
         self.config = config
-        self.geometry = Geometry(grid, wet, dtype)
-        self.surface = surface_geometry(grid, wet, dtype)
+        is_open = config.boundaries == "open"
+        self.geometry = Geometry(grid, wet, dtype, open_boundaries=is_open)
+        self.surface = surface_geometry(grid, wet, dtype, open_boundaries=is_open)
+        self.fused = FusedDay(self.geometry, config)
         self.dt = SECONDS_PER_DAY / config.substeps
 
     def forward(self, state: OceanState, forcing: Forcing, forcing_next: Forcing) -> SkeletonResult:
@@ -99,14 +108,38 @@ class Skeleton(nn.Module):
             forcing_next: The same of the next day; the mean stress of the two acts over the step.
 
         Raises:
-            UserError: `wind_stress` is on, and the forcing holds neither stress nor wind.
+            UserError: A field of the state does not fit the grid or the type of the core; or
+                `wind_stress` is on, and the forcing holds neither stress nor wind.
         """
+        require_fit("state", dict(state.items()), self.grid, self.geometry.area.dtype)
+        wind = self._wind_source(forcing, forcing_next, state.zos)
+        day = self._fused_day if self.fused.chosen(state.thetao) else self._plain_day
+        thetao, so, vorticity, surface_w = day(state, wind)
+        zos = self._clean_surface(state.zos)
+        if self.config.sea_surface == "continuity":
+            zos = zos + SECONDS_PER_DAY * surface_w
+        return SkeletonResult(thetao, so, zos, vorticity)
+
+    def _fused_day(self, state: OceanState, wind: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `_plain_day`, by the kernels of `physics.fused`."""
+        *lead, nz, ny, nx = state.thetao.shape
+        thetao, so, uo, vo = (
+            x.reshape(-1, nz, ny, nx) for x in (state.thetao, state.so, state.uo, state.vo)
+        )
+        zos = self._clean_surface(state.zos).reshape(-1, ny, nx)
+        u, v, w, zeta = self.fused.flow(uo, vo)
+        fields = self.fused.march(thetao, so, zeta, u, v, w, zos, wind.reshape(-1, ny, nx))
+        thetao, so, zeta = (x.reshape(*lead, nz, ny, nx) for x in fields)
+        return thetao, so, zeta, sea_surface_tendency(w).reshape(*lead, ny, nx)
+
+    def _plain_day(self, state: OceanState, wind: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Temperature, salinity and vorticity after the day, and d(eta)/dt during it."""
         config = self.config
         thetao, so, zos, u, v, w = self._prepare(state)
         flow = upwind_weights(u, v, w, self.geometry)
         flow_and_mixing = flow + self._mixing()
         viscosity = self._viscosity()
-        steady = self._steady_vorticity_source(w, forcing, forcing_next)
+        steady = self._steady_vorticity_source(w, wind)
 
         def tendency(fields: Fields) -> Fields:
             tracers, zeta = fields
@@ -119,9 +152,7 @@ class Skeleton(nn.Module):
         (tracers, zeta), _ = integrate(
             tendency, start, self.dt, config.substeps, config.scheme, offset=config.ab2_offset
         )
-        if config.sea_surface == "continuity":
-            zos = zos + SECONDS_PER_DAY * sea_surface_tendency(w)
-        return SkeletonResult(tracers[0], tracers[1], zos, zeta)
+        return tracers[0], tracers[1], zeta, sea_surface_tendency(w)
 
     @torch.no_grad()
     def check_stability(self, state: OceanState) -> float:
@@ -129,16 +160,19 @@ class Skeleton(nn.Module):
 
         The number is what a cell hands to its neighbours in one substep, as a part of its volume:
         the sum of its outward Courant numbers and of its diffusion numbers. It is taken over
-        tracers and, with the terms that are on, over vorticity.
+        tracers and, with the terms that are on, over vorticity, for which it is what a cell gets.
 
         Raises:
-            UserError: A field is not finite in the ocean, or the number is above the limit of the
-                time scheme.
+            UserError: A field does not fit the grid or the type of the core, or is not finite in
+                the ocean, or the number is above the limit of the time scheme.
         """
-        require_finite(state, self.geometry, self.surface)
+        grid, geometry = self.grid, self.geometry
+        fields = dict(state.items())
+        require_fit("initial state", fields, grid, geometry.area.dtype)
+        require_finite("initial state", fields, grid, geometry.wet)
         thetao, so, zos, u, v, w = self._prepare(state)
-        tracers = upwind_weights(u, v, w, self.geometry) + self._mixing()
-        number = require_stable("tracers", tracers, self.geometry, self.grid, self.config)
+        tracers = transport_rate(upwind_weights(u, v, w, geometry) + self._mixing(), geometry)
+        number = require_stable("tracers", tracers, grid, self.config)
         vorticity = []
         if self.config.geostrophic_advection:
             velocity = self._geostrophic_velocity(torch.stack([thetao, so]), zos)
@@ -147,9 +181,8 @@ class Skeleton(nn.Module):
             vorticity.append(self._viscosity())
         if not vorticity:
             return number
-        weights = functools.reduce(operator.add, vorticity)
-        other = require_stable("vorticity", weights, self.geometry, self.grid, self.config)
-        return max(number, other)
+        renewal = renewal_rate(functools.reduce(operator.add, vorticity), geometry)
+        return max(number, require_stable("vorticity", renewal, grid, self.config))
 
     def _prepare(self, state: OceanState) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Temperature, salinity and sea surface without land, and the flow at faces."""
@@ -157,9 +190,12 @@ class Skeleton(nn.Module):
         thetao, so, uo, vo = (
             geometry.clean(x) for x in (state.thetao, state.so, state.uo, state.vo)
         )
-        zos = self.surface.clean(state.zos.unsqueeze(-3)).squeeze(-3)
+        zos = self._clean_surface(state.zos)
         u, v = geometry.interp_x_to_u(uo), geometry.interp_y_to_v(vo)
         return thetao, so, zos, u, v, vertical_velocity(u, v, geometry)
+
+    def _clean_surface(self, zos: Tensor) -> Tensor:
+        return self.surface.clean(zos.unsqueeze(-3)).squeeze(-3)
 
     def _mixing(self) -> FaceWeights:
         config = self.config
@@ -191,19 +227,20 @@ class Skeleton(nn.Module):
             tendency = tendency + convergence(correction, self.geometry)
         return tendency
 
-    def _steady_vorticity_source(
-        self, w: Tensor, forcing: Forcing, forcing_next: Forcing
-    ) -> Tensor:
+    def _wind_source(self, forcing: Forcing, forcing_next: Forcing, zos: Tensor) -> Tensor:
+        """Vorticity that the mean wind of both days gives the top layer (..., ny, nx), s-2."""
+        if not self.config.wind_stress:
+            return torch.zeros_like(zos)
+        both = wind_curl(forcing, self.surface) + wind_curl(forcing_next, self.surface)
+        return 0.5 * both.squeeze(-3)
+
+    def _steady_vorticity_source(self, w: Tensor, wind: Tensor) -> Tensor:
         """Vorticity terms that do not change over the day (..., nz, ny, nx), s-2."""
-        geometry = self.geometry
         source = torch.zeros_like(w[..., 1:, :, :])
         if self.config.stretching:
-            source = source + stretching(w, geometry)
-        if self.config.wind_stress:
-            wind = 0.5 * (wind_curl(forcing, self.surface) + wind_curl(forcing_next, self.surface))
-            below = source[..., 1:, :, :]
-            source = torch.cat([source[..., :1, :, :] + wind, below], dim=-3)
-        return source
+            source = source + stretching(w, self.geometry)
+        top = source[..., :1, :, :] + wind.unsqueeze(-3)
+        return torch.cat([top, source[..., 1:, :, :]], dim=-3)
 
     def _vorticity_tendency(
         self, zeta: Tensor, tracers: Tensor, zos: Tensor, viscosity: FaceWeights

@@ -17,8 +17,9 @@ from hybridom.data.datasets import Batch, DayReader, WindowDataset, collate
 from hybridom.data.prepare import model_grid
 from hybridom.errors import UserError
 from hybridom.layout import Layout
+from hybridom.masks import require_columns
 from hybridom.normalisation import read_statistics
-from hybridom.state import OceanState
+from hybridom.state import Forcing, OceanState
 from hybridom.stepper import HybridOM
 from hybridom.training.distributed import Ranks, connect
 from hybridom.training.folder import CheckpointFolder, run_hash
@@ -86,6 +87,8 @@ class Trainer:
         self.settings: TrainingConfig = config.training
         self.plain: dict[str, Any] = config.as_dict()
         self.grid, self.wet = model_grid(config, layout)
+        if config.skeleton.enabled:
+            require_columns(self.wet, f"{layout.grid_file}: wet mask")
         statistics = read_statistics(layout.statistics_file, config.forcing_names)
         # All processes draw the same initial weights.
         torch.manual_seed(self.settings.seed)
@@ -182,8 +185,11 @@ class Trainer:
             return True
         period = self.config.periods.train
         reader = self._reader(period, self.settings.cache)
-        first = {name: torch.as_tensor(x) for name, x in reader.state(period.start).items()}
-        self.model.check_stability(OceanState(**first).to(self.ranks.device))
+        state, forcing = (
+            {name: torch.as_tensor(x).to(self.ranks.device) for name, x in fields.items()}
+            for fields in (reader.state(period.start), reader.forcing(period.start))
+        )
+        self.model.check_start(OceanState(**state), Forcing(forcing))
         for stage in self.stages:
             if self.step < stage.last and not self._run_stage(
                 stage, reader, self.optimisation, stop

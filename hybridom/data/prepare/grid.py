@@ -21,7 +21,7 @@ from hybridom.data.thickness import layer_thickness
 from hybridom.errors import UserError
 from hybridom.grid import Grid, Mask, read_grid, write_grid
 from hybridom.layout import Layout
-from hybridom.masks import without_overhangs
+from hybridom.masks import require_ocean, without_overhangs
 from hybridom.variables import ICE, PROGNOSTIC
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def model_grid(config: AnyConfig, layout: Layout) -> tuple[Grid, Mask]:
     """Read grid.nc and see that it is the configured grid.
 
     Raises:
-        UserError: It is missing, or was made for other settings.
+        UserError: It is missing, or was made for other settings, or its mask has no ocean.
     """
     grid, wet = read_grid(layout.grid_file)
     if grid.hash != target_grid(config).hash:
@@ -134,6 +134,7 @@ def model_grid(config: AnyConfig, layout: Layout) -> tuple[Grid, Mask]:
             f"{layout.grid_file}: not the grid of the configuration (section grid); expected "
             f"hash {target_grid(config).hash}, found {grid.hash}: run `hybridom prepare grid`"
         )
+    require_ocean(wet, grid.shape, f"{layout.grid_file}: wet mask")
     return grid, wet
 
 

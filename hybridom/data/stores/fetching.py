@@ -171,17 +171,17 @@ def _is_ours(array: zarr.Array) -> bool:
     )
 
 
-def run(jobs: Sequence[Job], threads: int | None = None) -> list[Job]:
+def run(jobs: Sequence[Job], threads: int | None = None) -> list[tuple[Job, int]]:
     """Do all jobs in the threads of `shared_pool`.
 
     Returns:
-        Jobs that met kept values that are not finite.
+        Jobs that met kept values that are not finite, with the number of these.
 
     Raises:
         UserError: A chunk is damaged.
     """
     bad = shared_pool(threads).map(lambda job: job.work(), jobs)
-    return [job for job, count in zip(jobs, bad, strict=True) if count]
+    return [(job, count) for job, count in zip(jobs, bad, strict=True) if count]
 
 
 def read_chunk(path: Path, shape: tuple[int, ...], out: Float32, cover: Cover) -> int:

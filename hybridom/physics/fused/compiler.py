@@ -1,0 +1,28 @@
+"""How the CPU kernels are compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+
+
+class ApartCompiler(CompilerBase):
+    """Numba's pipeline, told that the arrays which a kernel gets do not overlap where it writes.
+
+    Without that LLVM would compare every pair of arrays before a loop, and gives up vectorising
+    loops over many of them.
+    """
+
+    def define_pipelines(self) -> list:
+        self.state.flags.noalias = True
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+
+# Sums keep their order, so that results do not depend on how a loop was vectorised.
+kernel = njit(
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={"contract"},
+    pipeline_class=ApartCompiler,
+)
