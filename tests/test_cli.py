@@ -56,6 +56,7 @@ def test_every_stage_has_its_command():
         ("forecast",),
         ("figures",),
         ("bench", "step"),
+        ("bench", "core"),
         ("bench", "loader"),
         ("bench", "prepare"),
     }

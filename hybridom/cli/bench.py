@@ -31,8 +31,34 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     step.add_argument("--repeats", type=common.count, default=5, help="repetitions (default: 5)")
     step.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     step.set_defaults(run=run_step)
+    add_core(group)
     add_loader(group)
     add_prepare(group)
+
+
+def add_core(group: argparse._SubParsersAction) -> None:
+    """Add `bench core`."""
+    core = common.add_command(
+        group,
+        "core",
+        "measure the skeleton's day beside the memory bandwidth of the machine",
+        "hybridom bench core --config config/global_05.yaml --set skeleton.substeps=12",
+        "Needs no data: an invented ocean with continents on the configured grid. Times one day, "
+        "forward and backward, in its plain, compiled (torch.compile) and fused form, in turn and "
+        "in one process; takes the memory of each in a process of its own. At 0.5 degree the "
+        "plain form's backward pass keeps 0.9 GB a substep. docs/performance.md explains the "
+        "table.",
+    )
+    core.add_argument(
+        "--variants",
+        default="plain,compiled,fused",
+        metavar="NAMES",
+        help="forms of the day, with commas between (default: %(default)s)",
+    )
+    core.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    core.add_argument("--repeats", type=common.count, default=5, help="timed turns (default: 5)")
+    core.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    core.set_defaults(run=run_core)
 
 
 def add_loader(group: argparse._SubParsersAction) -> None:
@@ -87,6 +113,19 @@ def run_step(args: argparse.Namespace) -> None:
     config, _ = common.load(args, "train")
     result = step.bench_step(config, args.days, args.repeats)
     report(result, step.table(result), args.json)
+
+
+def run_core(args: argparse.Namespace) -> None:
+    """Measure, print the table, and write the JSON object."""
+    import torch
+
+    from hybridom.bench import core
+    from hybridom.bench.variants import require_variants
+
+    variants = require_variants(args.variants)
+    config, _ = common.load(args, "train")
+    result = core.bench_core(config, variants, args.repeats, getattr(torch, args.dtype))
+    report(result, core.table(result), args.json)
 
 
 def run_loader(args: argparse.Namespace) -> None:
