@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hybridom.config import load
 from hybridom.constants import EARTH_RADIUS
 from hybridom.errors import UserError
 from hybridom.grid import Grid, layer_interfaces, read_grid, write_grid
 from hybridom.masks import corner_mask, u_mask, v_mask
 
 R = EARTH_RADIUS
+CONFIG = Path(__file__).parents[1] / "config"
 
 
 @pytest.mark.parametrize("resolution", [0.5, 4.0, 12.0])
@@ -25,6 +28,29 @@ def test_areas_of_a_box_sum_to_the_exact_band() -> None:
     area = Grid.regular(0.25, lat=(15, 60), lon=(120, 210)).area
     exact = R**2 * (np.pi / 2) * (np.sin(np.deg2rad(60)) - np.sin(np.deg2rad(15)))
     np.testing.assert_allclose(area.sum(), exact, rtol=1e-13)
+
+
+@pytest.mark.parametrize("box", [((-90, 90), (-180, 180)), ((10, 46), (-60, -12))])
+def test_every_cell_has_the_area_of_its_band(box: tuple[tuple[float, float], ...]) -> None:
+    grid = Grid.regular(4.0, *box) if box[0][0] == 10 else Grid.regular(10.0, *box)
+    # Gauss-Legendre quadrature of R^2 cos(latitude), exact to round-off over a few degrees
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    south, north = np.deg2rad(grid.lat_bounds[:-1]), np.deg2rad(grid.lat_bounds[1:])
+    lat = 0.5 * (north + south)[:, None] + 0.5 * (north - south)[:, None] * nodes
+    band = 0.5 * (north - south) * (np.cos(lat) * weights).sum(1)
+    width = np.deg2rad(np.diff(grid.lon_bounds))
+    np.testing.assert_allclose(grid.area, R**2 * band[:, None] * width, rtol=1e-13)
+    assert (grid.area > 0).all()
+
+
+def test_longitude_closes_and_centres_lie_between_faces() -> None:
+    grid = Grid.regular(4.0)
+    assert grid.lon_bounds[-1] - grid.lon_bounds[0] == 360.0
+    np.testing.assert_allclose(grid.lon[0] + 360.0 - grid.lon[-1], 4.0, rtol=1e-13)
+    for centres, edges in ((grid.lat, grid.lat_bounds), (grid.lon, grid.lon_bounds)):
+        np.testing.assert_allclose(centres, 0.5 * (edges[1:] + edges[:-1]), rtol=1e-13)
+    with pytest.raises(UserError, match="lat centres must lie between ascending edges"):
+        replace(grid, lat=grid.lat + 2.5)
 
 
 def test_half_degree_centres_are_where_the_formulation_puts_them() -> None:
@@ -41,14 +67,19 @@ def test_polar_faces_have_no_length_and_rows_close_on_themselves() -> None:
     np.testing.assert_allclose(grid.dx_t.sum(1), circle, rtol=1e-13)
 
 
-def test_layers_are_positive_smooth_and_sum_to_the_depth() -> None:
-    depth = np.array([0.494, 2.65, 5.08, 7.93, 11.4, 15.8, 21.6, 29.4, 40.3, 55.8, 77.9])
+@pytest.mark.parametrize("name", ["global_05", "global_025", "regional_025", "demo"])
+def test_layers_are_positive_smooth_and_sum_to_the_depth(name: str) -> None:
+    depth = np.array(load(CONFIG / f"{name}.yaml").grid.depths)
     faces = layer_interfaces(depth)
     thickness = np.diff(faces)
-    assert (thickness > 0).all()
+    assert faces[0] == 0 and (thickness > 0).all()
     assert ((faces[:-1] < depth) & (depth < faces[1:])).all()
-    assert (np.diff(thickness)[1:] > 0).all()
+    # no more uneven than the distances between the levels: reflection in the levels would alternate
+    steps = np.diff(depth)
+    growth, allowed = thickness[2:] / thickness[1:-1], steps[1:] / steps[:-1]
+    assert growth.max() <= allowed.max() and growth.min() >= min(allowed.min(), 1.0)
     np.testing.assert_allclose(thickness.sum(), faces[-1])
+    assert faces[-1] > depth[-1]
 
 
 def test_coriolis_parameter_is_odd_about_the_equator() -> None:

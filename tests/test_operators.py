@@ -184,6 +184,60 @@ def test_operators_have_design_order_two():
         assert np.all(np.abs(slopes(values) - 2) < 0.1), (name, slopes(values))
 
 
+def test_interpolation_and_divergence_have_design_order_two():
+    errors: dict[str, list[float]] = {}
+    for resolution in (2.0, 1.0, 0.5):
+        grid = Grid.regular(resolution, (8.0, 56.0), (-32.0, 32.0), (5.0,))
+        g = Geometry(grid, np.ones(grid.shape, bool), torch.float64)
+        lon, lat = coordinates(grid)
+        c = torch.sin(2 * lon) * torch.cos(3 * lat)
+        east, north = (torch.as_tensor(np.deg2rad(x)) for x in (grid.lon_bounds, grid.lat_bounds))
+        on_u = torch.sin(2 * east) * torch.cos(3 * lat[..., :1])
+        on_v = torch.sin(2 * lon[:, :1]) * torch.cos(3 * north)[:, None]
+        divergence = (
+            2 * torch.cos(2 * lon) * torch.cos(3 * lat)
+            - torch.sin(2 * lon)
+            * (3 * torch.sin(3 * lat) * torch.cos(lat) + torch.cos(3 * lat) * torch.sin(lat))
+        ) / torch.cos(lat)
+        margin = int(8 / resolution)  # the same box on every grid, away from the closed edges
+        inner = slice(margin, -margin)
+        results = {
+            "to u": g.interp_x_to_u(c) - on_u,
+            "to v": g.interp_y_to_v(c) - on_v,
+            "from u": g.interp_u_to_t(on_u) - c,
+            "from v": g.interp_v_to_t(on_v) - c,
+            "divergence": g.div_to_t(on_u, on_v) * EARTH_RADIUS - divergence,
+        }
+        for name, error in results.items():
+            errors.setdefault(name, []).append(float(error[0, inner, inner].abs().max()))
+    for name, values in errors.items():
+        assert np.all(np.abs(slopes(values) - 2) < 0.1), (name, slopes(values))
+
+
+def test_vertical_derivative_has_order_two_between_stretched_levels():
+    errors = []
+    for nz in (20, 40, 80):
+        fraction = (np.arange(nz) + 0.5) / nz
+        grid = Grid.regular(4.0, (0, 8), (0, 8), 4000 * fraction * (0.5 + 0.5 * fraction))
+        g = Geometry(grid, np.ones(grid.shape, bool), torch.float64)
+        c = torch.sin(g.depth / 900).expand(grid.shape)
+        exact = -torch.cos(torch.as_tensor(grid.depth_bounds)[:, None, None] / 900) / 900
+        error = (g.diff_z_to_w(c) / g.dz_w - exact)[1:-1]
+        errors.append(float(error.abs().max()))
+    assert np.all(np.abs(slopes(errors) - 2) < 0.1), slopes(errors)
+
+
+def test_beside_a_closed_face_a_gradient_at_centres_is_one_sided_and_of_order_one():
+    errors = []
+    for resolution in (2.0, 1.0, 0.5):
+        grid = Grid.regular(resolution, (8.0, 56.0), (-32.0, 32.0), (5.0,))
+        g = Geometry(grid, np.ones(grid.shape, bool), torch.float64)
+        lon, lat = coordinates(grid)
+        found = g.interp_u_to_t(g.grad_x_to_u(torch.sin(2 * lon))) * EARTH_RADIUS
+        errors.append(float((found - 2 * torch.cos(2 * lon) / torch.cos(lat))[..., 0].abs().max()))
+    assert np.all(np.abs(slopes(errors) - 1) < 0.1), slopes(errors)
+
+
 @pytest.mark.parametrize("fill", [1e6, float("nan"), float("inf")])
 def test_land_values_change_no_bit(ocean, fill):
     g = ocean.geometry

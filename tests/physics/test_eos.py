@@ -48,6 +48,22 @@ def test_expansion_and_contraction_follow_teos10(sea_water):
     assert np.abs(by_s.numpy() / (teos * gsw.beta(s, t, p)) - 1).max() < 0.025
 
 
+def test_check_values_published_with_the_equation_of_state_of_full_precision():
+    """Roquet et al. (2015), doi:10.1016/j.ocemod.2015.04.002, polyTEOS10-bsq: density, expansion
+    and contraction at 30 g/kg, 10 degC and 1000 dbar."""
+    rho, by_t, by_s = 1027.45140, 0.179646281, 0.765555368
+    point = (30.0, 10.0, 1000.0)
+    # the reference of this module is the same sea water
+    assert gsw.rho(*point) == pytest.approx(rho, abs=1e-4)
+    assert rho * gsw.alpha(*point) == pytest.approx(by_t, abs=1e-5)
+    assert rho * gsw.beta(*point) == pytest.approx(by_s, abs=2e-5)
+    s, t, z = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in point)
+    found = torch.autograd.grad(density_anomaly(t, s, z), (t, s))
+    # the simplified equation has a first derivative within 1 % there
+    assert -float(found[0]) == pytest.approx(by_t, rel=0.01)
+    assert float(found[1]) == pytest.approx(by_s, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("thetao", "so", "depth", "expected"),
     [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hybridom.physics.advection import upwind_weights
 from hybridom.physics.time_integration import integrate
 
 
@@ -62,6 +63,21 @@ def test_n_and_n_steps_are_two_n_bit_for_bit(scheme):
         assert torch.equal(a, b)
     restarted, _ = integrate(oscillator, half, 0.1, 7, scheme)
     assert torch.equal(restarted[0], whole[0]) == (scheme == "rk3")
+
+
+@pytest.mark.parametrize("scheme", ["ab2", "rk3"])
+def test_n_and_n_steps_of_transport_are_two_n_bit_for_bit(ocean, scheme, transport):
+    g = ocean.geometry
+    weights = upwind_weights(*ocean.flow(1, 7200.0, 0.4), g)
+
+    def tendency(y):
+        return (transport(y[0], weights, g, "tvd"),)
+
+    start = (g.clean(ocean.field(5)),)
+    (whole,), _ = integrate(tendency, start, 7200.0, 12, scheme)
+    half, history = integrate(tendency, start, 7200.0, 6, scheme)
+    (again,), _ = integrate(tendency, half, 7200.0, 6, scheme, history)
+    assert torch.equal(whole, again) and not torch.equal(whole, start[0])
 
 
 def test_first_step_of_adams_bashforth_is_an_euler_step():

@@ -15,6 +15,7 @@ from hybridom.constants import EARTH_RADIUS, OMEGA, RHO_0, RHO_AIR
 from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.physics.advection import upwind_weights
+from hybridom.physics.continuity import vertical_velocity
 from hybridom.physics.vorticity import (
     geostrophic_velocity,
     planetary_advection,
@@ -28,6 +29,7 @@ from hybridom.physics.vorticity import (
 from hybridom.state import Forcing
 
 F_MIN = 1e-5
+SMALL = Grid.regular(30.0, (-60.0, 60.0), depths=(5.0, 20.0))
 
 
 def latitude(grid):
@@ -200,6 +202,30 @@ def test_stretching_is_f_times_the_stretch_of_the_layer(ocean):
     assert torch.allclose(
         stretching(w, g), (1e-6 * g.f_t).expand(ocean.grid.shape), rtol=1e-12, atol=1e-25
     )
+
+
+def test_terms_gradcheck(make_ocean):
+    """Every term of the vorticity equation but the formula of the stress, which follows below."""
+    ocean = make_ocean("channel", grid=SMALL)
+    g, surface = ocean.geometry, ocean.surface
+    fields = [ocean.field(seed).requires_grad_() for seed in (1, 2, 3)]
+
+    def terms(zeta, a, b):
+        """Each of about one, by its factor."""
+        u, v = g.interp_x_to_u(a), g.interp_y_to_v(b)
+        u_g, v_g = geostrophic_velocity(1e3 * a, g, F_MIN)
+        flow = upwind_weights(g.interp_x_to_u(u_g), g.interp_y_to_v(v_g), None, g)
+        stress = Forcing({"metss": a[0], "mntss": b[0]})
+        return (
+            1e6 * relative_vorticity(u, v, g),
+            1e8 * relative_advection(zeta, flow, g),
+            1e12 * planetary_advection(v_g, g),
+            1e10 * stretching(vertical_velocity(u, v, g), g),
+            1e10 * wind_curl(stress, surface),
+        )
+
+    assert all(0.1 < x.abs().max() < 10 for x in terms(*fields))
+    assert torch.autograd.gradcheck(terms, fields, fast_mode=True)
 
 
 def test_wind_stress_has_the_published_drag_coefficient():
