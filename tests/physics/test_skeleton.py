@@ -32,21 +32,25 @@ TERMS = ("geostrophic_advection", "planetary", "stretching", "wind_stress", "vis
 OFF = dict.fromkeys(TERMS, False)
 
 
-def test_resting_stratified_ocean_stays_at_rest(ocean, config, make_skeleton):
+def test_resting_stratified_ocean_stays_at_rest(ocean, config, make_skeleton, rounding):
     still = config.model_copy(update={"vertical_diffusivity": 0.0})
     before = ocean.rest()
     after = make_skeleton(ocean, still)(before, ocean.calm(), ocean.calm())
-    assert torch.equal(after.thetao, ocean.geometry.clean(before.thetao))
-    assert torch.equal(after.so, ocean.geometry.clean(before.so))
+    for name in ("thetao", "so"):
+        expected = ocean.geometry.clean(getattr(before, name))
+        change = (getattr(after, name) - expected).abs()
+        assert (change <= rounding * expected).all(), name
     assert not after.vorticity.any() and not after.zos.any()
 
 
-def test_uniform_tracers_stay_uniform_under_any_flow(ocean, config, run):
+def test_uniform_tracers_stay_uniform_under_any_flow(ocean, config, kernels, run, rounding):
     state = ocean.state(2)
     state = replace(state, thetao=0 * state.thetao + 11.0, so=0 * state.so + 34.5)
     after = run(ocean, config, state=state)
+    # plain fluxes of a uniform tracer cancel to round-off; fused ones are differences, and vanish
+    largest = 1e-13 if kernels == "plain" else rounding
     for name, value in (("thetao", 11.0), ("so", 34.5)):
-        assert (after[name] - value)[:, ocean.geometry.wet].abs().max() < 1e-13 * value
+        assert (after[name] - value)[:, ocean.geometry.wet].abs().max() <= largest * value
 
 
 def test_content_changes_by_what_leaves_through_the_surface_alone(ocean, make_skeleton):

@@ -1,0 +1,83 @@
+"""Whole rows of cells with margins, for kernels that take one stage in one pass.
+
+A row is an array (nz, nx + 2 `MARGIN`). Its margins hold the columns on the other side of the grid:
+across the seam of a periodic grid, and behind closed faces on any other. A row beyond the first or
+the last one is stood in for by any other: the faces between are closed.
+
+Indices of columns are unsigned, because numba handles negative ones in ways that cannot be
+vectorised, and numbers have the type of the fields, because it takes literals for float64. A value
+that a mask may replace is computed first: a branch around it could not be vectorised either.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hybridom.physics.fused import tables
+from hybridom.physics.fused.compiler import kernel
+
+MARGIN = 2  # as far as the derivatives of a cell reach
+
+# bits beside those of `tables`: open western and southern faces; both zonal (meridional) ones
+WEST, SOUTH, BOTH_X, BOTH_Y = 16, 32, 64, 128
+
+
+@kernel
+def wrap(row):
+    """Fill the margins of one level of a row (n,)."""
+    n = row.size
+    for i in range(MARGIN):
+        row[MARGIN - 1 - i] = row[n - MARGIN - 1 - i]
+        row[n - MARGIN + i] = row[MARGIN + i]
+
+
+@kernel
+def more_bits(flags, west, south):
+    """Flags of a cell with the bits above, from those of its neighbours in the west and south."""
+    east, north, none = np.uint8(tables.EAST), np.uint8(tables.NORTH), np.uint8(0)
+    bits = flags | (np.uint8(WEST) if west & east else none)
+    bits |= np.uint8(SOUTH) if south & north else none
+    bits |= np.uint8(BOTH_X) if flags & west & east else none
+    return bits | (np.uint8(BOTH_Y) if flags & south & north else none)
+
+
+@kernel
+def load_bits(flags, j, row):
+    """Row `j` of `tables.Tables.flags` (nz, ny, nx), with the bits above."""
+    o, lo, last = np.uint64(1), np.uint64(MARGIN), flags.shape[2] - 1
+    below = max(j - 1, 0)
+    on = np.uint8(tables.NORTH if j > 0 else 0)
+    for k in range(row.shape[0]):
+        # the eastern face of the last column is the seam, or closed
+        row[k, lo] = more_bits(flags[k, j, 0], flags[k, j, last], flags[k, below, 0] & on)
+        for i in range(o, np.uint64(flags.shape[2])):
+            south = flags[k, below, i] & on
+            row[k, lo + i] = more_bits(flags[k, j, i], flags[k, j, i - o], south)
+        wrap(row[k])
+
+
+@kernel
+def load(field, j, bits, row):
+    """Row `j` of a field (nz, ny, nx); zero on land, whatever the field holds there.
+
+    Args:
+        bits: Row of bits.
+        row: Result.
+    """
+    zero, lo = row.dtype.type(0), np.uint64(MARGIN)
+    for k in range(row.shape[0]):
+        for i in range(np.uint64(field.shape[2])):
+            value = field[k, j, i]
+            row[k, lo + i] = value if bits[k, lo + i] & np.uint8(tables.WET) else zero
+        wrap(row[k])
+
+
+@kernel
+def load_sum(first, j, a, second, j_second, b, bits, row):
+    """Row `j` of a field times `a` plus row `j_second` of another times `b`, as `load`."""
+    zero, lo = row.dtype.type(0), np.uint64(MARGIN)
+    for k in range(row.shape[0]):
+        for i in range(np.uint64(first.shape[2])):
+            value = a * first[k, j, i] + b * second[k, j_second, i]
+            row[k, lo + i] = value if bits[k, lo + i] & np.uint8(tables.WET) else zero
+        wrap(row[k])
