@@ -67,7 +67,7 @@ class SkeletonConfig(Section):
     )
     sponge: SpongeConfig = SpongeConfig()
     kernels: Literal["auto", "plain", "fused"] = Field(
-        "plain", description="plain: reference in torch; fused: numba or Triton; auto: the faster"
+        "auto", description="plain: reference in torch; fused: numba or Triton; auto: the faster"
     )
 
     @model_validator(mode="after")

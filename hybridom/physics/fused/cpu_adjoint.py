@@ -43,6 +43,7 @@ import itertools
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hybridom.physics.fused import threads
@@ -63,7 +64,8 @@ from hybridom.physics.fused.gpu_stages import reverse_stages, stages
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
 BAND = 45  # rows
-SECTIONS = 4  # parts of the day whose states are kept one at a time
+KEPT = 3  # states at a time, for a day of few stages; and for one of many,
+SECTIONS = 8  # parts of the day at most
 
 
 def march_adjoint(
@@ -80,29 +82,30 @@ def march_adjoint(
     for b in range(start.thetao.shape[0]):
         window = [x[b].numpy() for x in start]
         day = Day(*window[3:7], flags, values, settings.advection == "tvd")
-        into = [x[b].numpy() for x in result]
         path = Path(start, b, metrics, settings, values)
-        out = tuple(g[b] for g in grads)
-        _reverse_day(out, day, path, settings, tuple(into[:3]), Gradients(*into[3:]))
+        _reverse_day(tuple(g[b] for g in grads), day, path, [x[b].numpy() for x in result])
     return tuple(result)
 
 
 def _reverse_day(
-    out: tuple[Tensor, ...],
-    day: Day,
-    path: Path,
-    settings: Settings,
-    result: Fields,
-    gradients: Gradients,
+    out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDArray]
 ) -> None:
-    """Take all stages in reverse, from the derivatives `out` with respect to the results."""
-    weights = reverse_stages(stages(settings))
+    """Take all stages of a window in reverse.
+
+    Args:
+        out: Derivatives with respect to the results of the day.
+        day, path: See there.
+        result: Derivatives with respect to the fields of `Start`; written, and zero before.
+    """
+    weights = reverse_stages(stages(path.settings))
     count, depth = len(weights), 3 if any(w.third for w in weights) else 2
     # L_s is written over L_(s + depth)
-    buffers = [result, *(tuple(np.zeros_like(x) for x in result) for _ in range(depth - 1))]
+    fields = tuple(result[:3])
+    buffers = [fields, *(tuple(np.zeros_like(x) for x in fields) for _ in range(depth - 1))]
     for field, derivative in zip(buffers[count % depth], out, strict=True):
         torch.from_numpy(field).copy_(derivative)
-    kept = -(-count // SECTIONS)
+    gradients = Gradients(*result[3:])
+    kept = max(KEPT, -(-count // SECTIONS))
     for first in reversed(range(0, count, kept)):
         states = path.states(first, min(first + kept, count))
         for s, state in reversed(list(enumerate(states, first))):
