@@ -305,7 +305,7 @@ def read_grid(path: Path) -> tuple[Grid, Mask]:
     if not path.exists():
         raise UserError(f"{path}: no grid file; make it with `hybridom prepare grid`")
     try:
-        with xr.open_dataset(path) as ds:
+        with xr.open_dataset(path, engine="netcdf4") as ds:
             grid = Grid.from_dataset(ds)
             wet = ds["wet"].values.astype(bool)
             stored = ds.attrs["grid_hash"]
@@ -327,7 +327,7 @@ def read_thickness(path: Path) -> npt.NDArray[np.float32]:
     import xarray as xr
 
     grid, wet = read_grid(path)
-    with xr.open_dataset(path) as ds:
+    with xr.open_dataset(path, engine="netcdf4") as ds:
         if "thickness" in ds:
             return np.asarray(ds["thickness"].values, np.float32)
     return np.where(wet, grid.dz[:, None, None], np.nan).astype(np.float32)

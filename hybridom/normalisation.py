@@ -33,7 +33,7 @@ def read_statistics(path: Path, forcing_names: Sequence[str]) -> dict[str, Tenso
     if not path.exists():
         raise UserError(f"{path}: no statistics; make them with `hybridom prepare statistics`")
     found: dict[str, Tensor] = {}
-    with xr.open_dataset(path) as ds:
+    with xr.open_dataset(path, engine="netcdf4") as ds:
         for name in (*PROGNOSTIC, *forcing_names):
             for kind in KINDS:
                 key = f"{name}_{kind}"

@@ -112,9 +112,25 @@ class Ocean:
 WIND = ("u10", "v10")
 
 
+# Files that take longest. Workers take whole files, and none should be left with one of these.
+LONGEST = (
+    "test_by_hand.py",
+    "test_restarts.py",
+    "test_resume.py",
+    "test_prepare_kill.py",
+    "test_climatology.py",
+    "test_failures.py",
+    "test_runs.py",
+    "test_figures.py",
+    "test_checks.py",
+    "test_datasets.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that one worker must run in a row, while others do the rest."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Begin with the longest files."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 def _columns(bottom: np.ndarray, nz: int) -> np.ndarray:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hybridom.config import STAGES, json_schema, load
+from tests.warm import SNAKEMAKE, server
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "config").glob("*.yaml"))
@@ -30,14 +29,9 @@ def test_no_two_configurations_share_stores_or_results():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_configuration_gives_a_plan(path, tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(tmp_path)]
-    done = subprocess.run(
-        [*command, "--config", f"base=config/{path.name}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    options = ["--dry-run", "--directory", str(tmp_path), "--config", f"base=config/{path.name}"]
+    done = server(*SNAKEMAKE).run("snakemake", options)
+    assert done.returncode == 0, done.stdout
     for rule in ("prepare_state", "train", "forecast", "aggregate_scores"):
         assert re.search(rf"^{rule} +\d+$", done.stdout, flags=re.MULTILINE)
 

@@ -15,11 +15,13 @@ from hybridom.data.datasets import DayReader, WindowDataset, collate
 from hybridom.data.days import TIME_UNITS, as_date, climatology_rows, day_number
 from hybridom.data.stores import StorePlan, fetching, open_arrays, open_store, write_store
 from hybridom.errors import UserError
+from hybridom.files import write_json
 from hybridom.grid import Grid, write_grid
 from hybridom.layout import Layout
 from hybridom.state import OceanState
 from hybridom.variables import PROGNOSTIC, VARIABLES
 from tests.data.raw import raw_config
+from tests.data.yearly import write_entries, year_coordinates
 
 FORCING = ("u10", "v10", "t2m")
 LEAP_DAY = dt.date(2000, 2, 29)
@@ -130,7 +132,13 @@ def make_gaps(world, *days):
 @pytest.fixture
 def gappy(prepared, tmp_path):
     """Prepared stores of which 28 February and 4 March are gaps."""
-    shutil.copytree(prepared.layout.resources_dir, tmp_path / "resources" / "coarse")
+    climatology = prepared.layout.climatology_store  # thousands of files, never altered
+    shutil.copytree(
+        prepared.layout.resources_dir,
+        tmp_path / "resources" / "coarse",
+        ignore=shutil.ignore_patterns(climatology.name),
+    )
+    (tmp_path / "resources" / "coarse" / climatology.name).symlink_to(climatology)
     paths = prepared.config.paths.model_copy(update={"resources": str(tmp_path / "resources")})
     grid = prepared.config.grid.model_copy(update={"name": "coarse"})
     config = prepared.config.model_copy(update={"paths": paths, "grid": grid})
@@ -213,7 +221,7 @@ def test_windows_across_new_year_and_leap_day_equal_the_plain_reading(years, sta
                         window["climatology" if kind == "state" else "forcing_climatology"][name][
                             n
                         ],
-                        climatology[name].values[rows].mean(axis=0, dtype=np.float32),
+                        climatology[name][rows].values.mean(axis=0, dtype=np.float32),
                     ),
                 ):
                     if kind == "state":
@@ -237,15 +245,32 @@ def years(tmp_path_factory):
     layout = Layout(config)
     wet = np.random.default_rng(3).random(GRID.shape) < 0.7
     write_grid(layout.grid_file, GRID, wet, wet.astype(float), {})
-    write_random(
-        layout.climatology_store, "dayofyear", range(1, 366), range(365), wet, "u10", *PROGNOSTIC
-    )
+    write_random_climatology(layout, wet)
     for year in (2003, 2004):
         days = [day_number(d) for d in config.periods.days(year)]
         rows = [n for n, d in enumerate(days) if 12_414 <= d < 12_424 or 12_470 <= d < 12_490]
         write_random(layout.state_store(year), "time", days, rows, wet, *PROGNOSTIC)
         write_random(layout.forcing_store(year), "time", days, rows, wet, "u10")
     return SimpleNamespace(layout=layout, wet=wet)
+
+
+def write_random_climatology(layout, wet):
+    """Random fields in all rows, as files: there are thousands of them."""
+    rng = np.random.default_rng(6)
+
+    def field(name):
+        shape = GRID.shape if VARIABLES[name].has_depth else GRID.shape[1:]
+        sea = (wet if VARIABLES[name].has_depth else wet[0]) | (name not in PROGNOSTIC)
+        return lambda row: np.where(sea, rng.standard_normal(shape, np.float32), np.nan)
+
+    write_entries(
+        layout.climatology_store,
+        year_coordinates(GRID),
+        "dayofyear",
+        {name: field(name) for name in ("u10", *PROGNOSTIC)},
+        [(row, row) for row in range(365)],
+    )
+    write_json(layout.climatology_manifest, {"grid_hash": GRID.hash})
 
 
 def write_random(path, axis, values, rows, wet, *names):
@@ -268,7 +293,7 @@ def write_random(path, axis, values, rows, wet, *names):
         {"config_hash": "", "grid_hash": GRID.hash},
         absent={n: "not asked for" for n in range(len(values)) if n not in rows},
         gaps_allowed=True,
-        chunk_bytes=(2 if axis == "time" else 5) * 4 * GRID.ny * GRID.nx,
+        chunk_bytes=2 * 4 * GRID.ny * GRID.nx,
     )
     write_store(plan, lambda indices: map(slab, indices), path.name)
 

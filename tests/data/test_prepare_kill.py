@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -19,8 +15,8 @@ from hybridom.data.prepare import prepare_grid
 from hybridom.layout import Layout
 from tests.data import raw
 from tests.data.preparing import STAGES, chunk_times, contents, write_forcing_days
+from tests.warm import server
 
-ROOT = Path(__file__).parents[2]
 START, DAYS, YEAR = dt.date(2001, 3, 1), 90, 2001
 EVERY = [START + dt.timedelta(number) for number in range(DAYS)]
 KILLS, EARLY = 14, 3  # so many in a row, of which some before anything is written
@@ -49,13 +45,13 @@ def configured(root, resources):
 
 
 def started(kind, file):
-    """The command as a process of its own, at work on one core."""
-    command = [sys.executable, "-m", "hybridom", "prepare", kind, "--config", str(file)]
+    """The command as a process of its own, at work on one core, and what it prints."""
     threads = ["--threads", "1"] if kind == "state" else []
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *threads], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    command = ["prepare", kind, "--config", str(file), *threads]
+    log = file.with_suffix(".log")
+    log.unlink(missing_ok=True)
+    imported = ("hybridom.cli", "hybridom.data.prepare", "dask")
+    return server(*imported).start("hybridom", command, log), log
 
 
 def labels(journal):
@@ -65,17 +61,16 @@ def labels(journal):
     return [json.loads(line)["slab"] for line in journal.read_bytes().split(b"\n")[:-1]]
 
 
-def killed(job, moment):
+def killed(job, log, moment):
     """Kill a job as soon as `moment` holds and a few random milliseconds later."""
     limit = time.monotonic() + LONGEST
     while not moment():
-        assert job.poll() is None, job.stderr.read()
+        assert job.running(), log.read_text()
         assert time.monotonic() < limit
         time.sleep(0.001)
     time.sleep(random.uniform(0, 0.01))
-    job.send_signal(signal.SIGKILL)
-    job.communicate()
-    assert job.returncode == -signal.SIGKILL
+    job.send(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
 
 
 @pytest.mark.slow
@@ -100,11 +95,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_makes_no_day_t
     for number in range(KILLS):
         job = started(kind, file)
         if number < EARLY:
-            until = time.monotonic() + random.uniform(0, 1.5)
-            killed(job, lambda until=until: time.monotonic() >= until)
+            until = time.monotonic() + random.uniform(0, 0.6)
+            killed(*job, lambda until=until: time.monotonic() >= until)
         else:
             more = len(seen) + random.randint(0, 3)
-            killed(job, lambda more=more: len(labels(journal)) >= max(more, 1))
+            killed(*job, lambda more=more: len(labels(journal)) >= max(more, 1))
         assert not store.exists() and not store.with_suffix(".json").exists()
         now, times = labels(journal), chunk_times(partial)
         assert len(set(now)) == len(now) and set(seen) <= set(now)
@@ -114,10 +109,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes_and_makes_no_day_t
         seen, when = now, kept
     assert 0 < len(seen) < DAYS
 
-    job = started(kind, file)
-    _, text = job.communicate(timeout=LONGEST)
-    assert job.returncode == 0, text
-    assert f"{len(seen)} of {DAYS} slabs are kept" in text
+    job, log = started(kind, file)
+    assert job.wait(LONGEST) == 0, log.read_text()
+    assert f"{len(seen)} of {DAYS} slabs are kept" in log.read_text()
     times = chunk_times(store)
     assert {key: times[key] for key in when} == when
     assert contents(layout.resources_dir / kind) == expected

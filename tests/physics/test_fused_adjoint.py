@@ -144,7 +144,11 @@ def test_each_result_has_its_own_derivatives(make_ocean, only):
     out = cotangents(core, 1, only)
     expected = derivatives(plain_march(core, start), start, out)
     found = torch.autograd.grad(core.fused.march(*start), start, out)
-    assert all(x.any() for x, name in zip(expected, Start._fields) if only == 2 or name in "uvw")
+    assert all(
+        x.any()
+        for x, name in zip(expected, Start._fields, strict=True)
+        if only == 2 or name in "uvw"
+    )
     require_close(Start(*found), of_faces(expected, core.geometry), 1e-11)
 
 
@@ -210,14 +214,18 @@ def test_gradcheck_on_tiny_grids(make_ocean, name, options):
 STEP = 1e-6  # of the sizes of the fields
 
 
-@pytest.mark.parametrize("options", [{}, {"advection": "tvd"}])
+# some cells cross a kink of the limiter within the step
+@pytest.mark.parametrize("options, tolerance", [({}, 1e-6), ({"advection": "tvd"}, 1e-4)])
 @pytest.mark.parametrize("name", ["basin", "realistic"])
-def test_derivatives_over_twelve_substeps_are_finite_differences(make_ocean, name, options):
+def test_derivatives_over_twelve_substeps_are_finite_differences(
+    make_ocean, name, options, tolerance
+):
     ocean = make_ocean(name)
     core = skeleton(ocean, substeps=12, **options)
     start = Start(*(x.requires_grad_() for x in start_of(core, ocean, 6)))
     out = cotangents(core, 1)
     gradients = torch.autograd.grad(core.fused.march(*start), start, out)
+    start = [x.detach() for x in start]
     # any other flow that closes the layers, and fields of the same size, are allowed directions
     other = start_of(core, ocean, 60)
     for names in (*zip(Start._fields[:3]), ("u", "v", "w"), ("zos",), ("source",)):
@@ -226,13 +234,13 @@ def test_derivatives_over_twelve_substeps_are_finite_differences(make_ocean, nam
             for name, d in zip(Start._fields, other, strict=True)
         ]
         after, before = (
-            core.fused.march(*(x.detach() + step * d for x, d in zip(start, direction, strict=True)))
+            core.fused.march(*(x + step * d for x, d in zip(start, direction, strict=True)))
             for step in (STEP, -STEP)
         )
         changes = ((g * (a - b)).sum() for g, a, b in zip(out, after, before, strict=True))
         numeric = float(sum(changes)) / (2 * STEP)
         found = sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True))
-        assert found == pytest.approx(numeric, rel=1e-6), names
+        assert found == pytest.approx(numeric, rel=tolerance), names
 
 
 @pytest.mark.parametrize("options", [{}, {"scheme": "rk3", "substeps": 2, "advection": "tvd"}])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,28 +15,26 @@ from hybridom.training import loop
 from hybridom.training.optimise import Optimisation
 from hybridom.training.stop import EXIT_STOPPED, StopRequest
 from hybridom.training.tracking import COLUMNS
+from tests.warm import Command, server
 
 
-def command(world, *overrides: str, experiment: str, ranks: int = 1) -> list[str]:
-    """The command line of a training run."""
-    launch = ["-m"] if ranks == 1 else [
-        "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m",
-    ]  # fmt: skip
+def start(log: Path, world, *overrides: str, experiment: str, ranks: int = 1) -> Command:
+    """Start a training run as a process of its own, under torchrun if it has several ranks."""
     options = [f"--set={x}" for x in (f"experiment={experiment}", *overrides)]
-    return [sys.executable, *launch, "hybridom", "train", f"--config={world.file}", *options]
+    command = ["train", f"--config={world.file}", *options]
+    if ranks == 1:
+        modules = ("hybridom.cli", "hybridom.training.loop", "torch._dynamo")
+        return server(*modules).start("hybridom", command, log)
+    launch = ["--standalone", f"--nproc-per-node={ranks}", "-m", "hybridom"]
+    launcher = "torch.distributed.run"
+    return server(launcher).start(launcher, [*launch, *command], log)
 
 
-def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with log.open("wb") as handle:
-        return subprocess.Popen(arguments, env=environment, stdout=handle, stderr=handle)
-
-
-def wait_for_step(layout, step: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for_step(layout, step: int, process: Command, log: Path) -> None:
     """Wait until a checkpoint of `step` or later is there."""
     deadline = time.monotonic() + 300
     while not list(layout.checkpoints_dir.glob(f"step_*{step}.pt")):
-        assert process.poll() is None, log.read_text()
+        assert process.running(), log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
 
@@ -85,10 +81,10 @@ def test_a_killed_process_goes_on_bit_for_bit(
     world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, layout = world.config(experiment="killed")
-    arguments, log = command(world, experiment="killed"), tmp_path / "log"
-    process = start(arguments, log)
+    log = tmp_path / "log"
+    process = start(log, world, experiment="killed")
     wait_for_step(layout, 4, process, log)
-    process.kill()
+    process.send(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not layout.checkpoint.exists()
     config, _ = world.config(experiment="killed")
@@ -126,9 +122,9 @@ def test_the_command_exits_with_85_on_sigterm(world, tmp_path: Path) -> None:
     _, layout = world.config(experiment="terminated")
     longer = "training.curriculum=[{days: 1, steps: 100000}]"
     log = tmp_path / "log"
-    process = start(command(world, longer, experiment="terminated"), log)
+    process = start(log, world, longer, experiment="terminated")
     wait_for_step(layout, 2, process, log)
-    process.send_signal(signal.SIGTERM)
+    process.send(signal.SIGTERM)
     assert process.wait(300) == 85, log.read_text()
     assert "stopped on request" in log.read_text()
 
@@ -149,14 +145,14 @@ def test_two_ranks_stopped_and_resumed_equal_one_rank_that_accumulates_twice(
     loop.train(config, alone)
     _, layout = world.config(experiment="two")
     log = tmp_path / "log"
-    arguments = command(world, "training.ranks=2", experiment="two", ranks=2)
-    process = start(arguments, log)
+    process = start(log, world, "training.ranks=2", experiment="two", ranks=2)
     wait_for_step(layout, 4, process, log)
-    process.terminate()
+    process.send(signal.SIGTERM)
     assert process.wait(300) != 0
     assert "stopped on request" in log.read_text()
     assert not layout.checkpoint.exists()
-    process = start(arguments, log)
+    log = tmp_path / "again"
+    process = start(log, world, "training.ranks=2", experiment="two", ranks=2)
     assert process.wait(600) == 0, log.read_text()
     assert log.read_text().count("going on after step") == 1
     assert (

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ import pytest
 
 from hybridom.config import Config, load
 from hybridom.layout import Layout
+from tests.shared import made_once
+from tests.warm import SNAKEMAKE, server
 
 ROOT = Path(__file__).parents[2]
 # Checkpoints often enough for a killed training to find one; one format is enough here.
@@ -52,7 +52,7 @@ class Workflow:
     def command(
         self, *options: str, overrides: Sequence[str] = (), nested: Sequence[str] = ()
     ) -> list[str]:
-        """A command line; what a user types but for the directory.
+        """Arguments of `snakemake`; what a user types but for the directory.
 
         Args:
             options: Options and targets.
@@ -60,18 +60,12 @@ class Workflow:
             nested: Values for `--config` as Snakemake reads them, such as `training={batch: 2}`.
         """
         settings = [f"base={self.base}", f"set={' '.join([*self.overrides, *overrides])}"]
-        run = [sys.executable, "-m", "snakemake", "--cores", "2", *options]
-        return [*run, "--directory", str(self.directory), "--config", *settings, *nested]
+        run = ["--cores", "2", *options, "--directory", str(self.directory)]
+        return [*run, "--config", *settings, *nested]
 
     def run(self, *options: str, **settings: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run to the end; stdout holds both streams."""
-        return subprocess.run(
-            self.command(*options, **settings),
-            cwd=ROOT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return server(*SNAKEMAKE).run("snakemake", self.command(*options, **settings))
 
     def succeed(self, *options: str, **settings: Sequence[str]) -> str:
         """Run to the end and return what was printed; the test fails if the run does."""
@@ -97,33 +91,27 @@ class Workflow:
             targets: What to make.
             group: Kill the jobs too; otherwise Snakemake alone dies and the jobs are orphans.
         """
-        process = subprocess.Popen(
-            self.command(*targets),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        run = server(*SNAKEMAKE).start("snakemake", self.command(*targets), session=True)
         while not ready():
-            assert process.poll() is None, "the run ended before it could be killed"
+            assert run.running(), "the run ended before it could be killed"
             time.sleep(0.02)
-        (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
-        process.wait()
+        run.send(signal.SIGKILL, group=group)
+        run.wait()
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """A run that was never interrupted. Do not change it: copy it."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"))
-    workflow.succeed("all")
-    return workflow
+    """A run that was never interrupted, one for all workers. Do not change it: copy it."""
+    made = made_once(tmp_path_factory, "finished", lambda root: Workflow(root).succeed("all"))
+    return Workflow(made)
 
 
 @pytest.fixture
 def copied(finished: Workflow, tmp_path: Path) -> Workflow:
-    """A copy of the finished run, to be changed."""
+    """A copy of the finished run's files, to be changed."""
     directory = tmp_path / "copied"
-    shutil.copytree(finished.directory, directory)
+    # what Snakemake keeps may come and go: another worker may be planning over the finished run
+    shutil.copytree(finished.directory, directory, ignore=shutil.ignore_patterns(".snakemake"))
     return Workflow(directory)
 
 

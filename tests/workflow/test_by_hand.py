@@ -13,7 +13,7 @@ import pytest
 
 from hybridom.config import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 DEMO_START = str(load(ROOT / "config/demo.yaml").forecast.start_dates()[0])

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def error_lines(text: str) -> list[str]:
@@ -51,7 +51,7 @@ def test_a_missing_day_stops_before_any_store_is_made(finished, fresh):
     raw = finished.path(finished.layout.twin_dir)
     shutil.copytree(raw, fresh.directory / "raw")
     days = sorted((fresh.directory / "raw" / "ocean").rglob("*_mean_*.nc"))
-    days[40].unlink()
+    days[20].unlink()
     done = fresh.run(
         overrides=[
             "source.kind=files",
@@ -62,7 +62,7 @@ def test_a_missing_day_stops_before_any_store_is_made(finished, fresh):
     assert done.returncode != 0
     lines = error_lines(done.stdout)
     assert len(lines) == 1
-    day = days[40].name.split("_mean_")[1][:8]
+    day = days[20].name.split("_mean_")[1][:8]
     assert f"{day[:4]}-{day[4:6]}-{day[6:]}" in lines[0]
     assert "Traceback" not in done.stdout
     assert not fresh.path(fresh.layout.grid_file).exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 def appears(directory: Path, *patterns: str) -> Callable[[], bool]:
@@ -24,7 +24,7 @@ def appears(directory: Path, *patterns: str) -> Callable[[], bool]:
     )
 
 
-def test_killed_in_every_stage_the_run_ends_with_the_same_scores(finished, fresh):
+def test_killed_in_every_stage_the_run_ends_with_the_same_scores(fresh, request):
     layout = fresh.layout
     root = fresh.directory
     targets = (str(layout.scores_table), str(layout.figures_dir / "rmse_lead.png"))
@@ -44,6 +44,7 @@ def test_killed_in_every_stage_the_run_ends_with_the_same_scores(finished, fresh
         assert not fresh.path(Path(targets[1])).exists()
     fresh.succeed(*targets)
 
+    finished = request.getfixturevalue("finished")  # which another worker makes meanwhile
     for path in (layout.scores_table, layout.skill_table):
         expected, found = (pd.read_csv(w.path(path)) for w in (finished, fresh))
         pd.testing.assert_frame_equal(found, expected)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflow.conftest import Workflow
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

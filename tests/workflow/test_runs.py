@@ -7,7 +7,7 @@ import pytest
 
 from hybridom.figures import figure_names, figure_outputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 FIGURE_RULES = "figure_"
 CONFIGURE_RULES = "configure_"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -12,93 +13,172 @@ from torch import Tensor
 
 from hybridom.physics.fused import threads
 from hybridom.physics.fused.cpu_flow import flow, flow_adjoint
-from hybridom.physics.fused.cpu_march import Rings, Stages, Tile, Window, march_tile
+from hybridom.physics.fused.cpu_load import MASKS, TVD, UPWIND, Window
+from hybridom.physics.fused.cpu_march import STATE, VECTOR, Rings, Stages, Tile, march_tile
 from hybridom.physics.fused.cpu_rows import Numbers, numbers
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
-__all__ = ["flow", "flow_adjoint", "march", "march_adjoint"]
+__all__ = ["flow", "flow_adjoint", "march", "march_adjoint", "passes", "take_stages", "window_of"]
 
-PASS = 12  # stages
-TILE = 180  # columns
+Fields = tuple[NDArray, ...]
+
+# Stages of a pass: enough that arithmetic, not memory, sets the time; rows of so many stages and of
+# a tile of so many columns fit the caches of a core. Tiles depend on the grid alone, so that
+# results do not depend on the number of threads.
+PASS = 12
+COLUMNS, ROWS = 180, 180
+REACH = {"upwind": 1, "tvd": 2}  # cells that a stage reads on each side
 
 
 def march(start: Start, metrics: Metrics, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """See `operators.march`."""
-    values, flags = numbers(metrics, settings), metrics.flags.numpy()
-    states = [[x[b].numpy() for x in start[:3]] for b in range(start.thetao.shape[0])]
-    rates = [np.empty((3, 1, 1, 1), values.rows.dtype) for _ in states]
-    for stages in passes(settings, values.rows.dtype):
-        result = [torch.empty_like(start.thetao) for _ in range(3)]
-        new_rates = rates if stages.last else [np.empty((3, *flags.shape), values.rows.dtype) for _ in states]
+    values = numbers(metrics, settings)
+    windows = [window_of(start, metrics, settings, b) for b in range(start.thetao.shape[0])]
+    rates: list[NDArray | None] = [None for _ in windows]
+    t, s, zeta = (torch.empty_like(start.thetao) for _ in range(STATE))
+    *former, latest = passes(settings, values.rows.dtype)
+    for stages in (*former, latest):
         tasks = []
-        for b, state in enumerate(states):
-            window = _window(start, b, state)
-            into = tuple(x[b].numpy() for x in result)
-            for tile in tiles(flags.shape[1], flags.shape[2], 1, settings.periodic):
-                tasks.append(functools.partial(_march_tile, window, rates[b], flags, values, stages, tile, into, new_rates[b]))
+        for b, window in enumerate(windows):
+            if stages is latest:
+                kept: Fields = tuple(x[b : b + 1].numpy() for x in (t, s, zeta))
+            else:
+                kept = tuple(np.empty_like(x)[None] for x in window.state)
+            before, after = rates[b], _room_for_rates(window, stages)
+            tasks += _tasks(window, before, values, stages, settings.advection, kept, after)
+            rates[b] = after
+            windows[b] = window._replace(state=tuple(x[0] for x in kept))
         threads.run(tasks)
-        states = [[x[b].numpy() for x in result] for b in range(len(states))]
-        rates = new_rates
-    a, b, c = result
-    return a, b, c
+    return t, s, zeta
 
 
-def passes(settings: Settings, dtype: np.dtype) -> Iterator[Stages]:
-    """The stages of a day in as many passes over memory as needed; see `Stages`."""
-    dt, e = settings.dt, settings.ab2_offset
-    if settings.scheme == "rk3":
-        substep = [(1, 0, dt, 0, 0), (1/4, 3/4, dt, 0, -1), (2/3, 1/3, dt, 0, -2)]
-        day = substep * settings.substeps
-    else:
-        day = [(1, 0, dt, 0, 0)] + [(1, 0, (1.5 + e) * dt, -(0.5 + e) * dt, 0)] * (settings.substeps - 1)
-    for at in range(0, len(day), PASS):
-        part = day[at:at+PASS]
-        own, other, new, old, base = (np.array(x) for x in zip(*part, strict=True))
-        yield Stages(
-            own.astype(dtype), other.astype(dtype), new.astype(dtype), old.astype(dtype),
-            base + np.arange(len(part)), at == 0 or settings.scheme=="rk3", at + PASS >= len(day) or settings.scheme=="rk3",
-            settings.geostrophic_advection or settings.planetary
-        )
-
-
-def tiles(ny, nx, reach, periodic) -> list[Tile]:
-    n = max(round(nx / TILE), 1)
-    edges = [nx * i // n for i in range(n + 1)]
-    return [Tile(0, ny, a, b, reach, periodic) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-
-def _march_tile(window, rates, flags, values, stages, tile, into, new_rates):
-    count, reach, dtype = stages.own.size, tile.reach, values.rows.dtype
-    nz, n = flags.shape[0], tile.east - tile.west + 2 * count * reach
-    depth = 2 * reach + 1 if not stages.other.any() else 3 * reach + 1
-    slots = count * reach + 2
-    arrays = {
-        "state": ((count + 1, depth, 3, nz, n), dtype),
-        "pressure": ((count, depth, 2, nz, n), dtype),
-        "rates": ((slots, 3, nz, n), dtype),
-        "flow": ((slots, 2, nz, n), dtype),
-        "w": ((slots, nz + 1, n), dtype),
-        "surface": ((slots, 2, 1, n), dtype),
-        "bits": ((slots, nz, n), np.dtype(np.uint8)),
-        "scratch": ((n,), dtype),
-    }
-    with threads.Memory(list(arrays.values())) as memory:
-        march_tile(window, rates, flags, values, stages, tile, Rings(*memory), into, new_rates)
-
-
-def _window(start: Start, b: int, state) -> Window:
-    return Window(
-        tuple(state),
-        start.u[b].numpy()[:, :, 1:],
-        start.v[b].numpy()[:, 1:],
-        start.w[b].numpy(),
-        start.zos[b : b + 1].numpy(),
-        start.source[b : b + 1].numpy(),
-    )
-
-
-def march_adjoint(grads, start, metrics, settings):
+def march_adjoint(
+    grads: tuple[Tensor, Tensor, Tensor], start: Start, metrics: Metrics, settings: Settings
+) -> tuple[Tensor, ...]:
     """See `operators.march_adjoint`."""
     from hybridom.physics.fused import cpu_adjoint
 
     return cpu_adjoint.march_adjoint(grads, start, metrics, settings)
+
+
+def window_of(start: Start, metrics: Metrics, settings: Settings, b: int) -> Window:
+    """The fields of window `b`."""
+    t, s, zeta, u, v, w, zos, source = (x[b].numpy() for x in start)
+    flags, periodic = metrics.flags.numpy(), settings.periodic
+    return Window((t, s, zeta), u, v, w, zos, source, flags, periodic)
+
+
+def passes(settings: Settings, dtype: np.dtype) -> Iterator[Stages]:
+    """The stages of a day, in as many passes over memory as they take."""
+    steps, dt, offset = settings.substeps, settings.dt, settings.ab2_offset
+    if settings.scheme == "rk3":
+        # the stages of Shu and Osher, each an Euler step from the one before
+        own, base = np.tile([1, 1 / 4, 2 / 3], steps), np.repeat(np.arange(steps), 3)
+        new, old = np.full(own.size, dt), np.zeros(own.size)
+    else:
+        own, base = np.ones(steps), np.full(steps, -1)
+        new, old = np.full(steps, dt * (1.5 + offset)), np.full(steps, -dt * (0.5 + offset))
+        new[0], old[0] = dt, 0.0
+    has_wind = settings.geostrophic_advection or settings.planetary
+    own, new, old = (x.astype(dtype) for x in (own, new, old))
+    for begin in range(0, own.size, PASS):
+        part = slice(begin, begin + PASS)
+        first = begin == 0 or settings.scheme == "rk3"
+        last = begin + PASS >= own.size or settings.scheme == "rk3"
+        bases = base[part] - max(base[begin], 0)
+        yield Stages(own[part], new[part], old[part], bases, first, last, has_wind)
+
+
+def take_stages(
+    window: Window,
+    rates: NDArray | None,
+    values: Numbers,
+    stages: Stages,
+    advection: str,
+    kept: Fields,
+) -> NDArray:
+    """Take the stages of a pass.
+
+    Args:
+        window: Fields before the pass.
+        rates: What this function returned for the pass before; None for the first one.
+        values, stages: See there.
+        advection: See `types.Settings`.
+        kept: Temperature, salinity and vorticity after the last stages, 3 of (.., nz, ny, nx), as
+            many stages as there is room for.
+
+    Returns:
+        What the next pass wants (3, nz, ny, nx).
+    """
+    new_rates = _room_for_rates(window, stages)
+    threads.run(_tasks(window, rates, values, stages, advection, kept, new_rates))
+    return new_rates
+
+
+def _room_for_rates(window: Window, stages: Stages) -> NDArray:
+    field = window.state[0]
+    return np.empty((STATE, *((1, 1, 1) if stages.last else field.shape)), field.dtype)
+
+
+def _tasks(
+    window: Window,
+    rates: NDArray | None,
+    values: Numbers,
+    stages: Stages,
+    advection: str,
+    kept: Fields,
+    new_rates: NDArray,
+) -> list[Callable[[], None]]:
+    """What the threads are to do in a pass; see `take_stages`."""
+    before = np.empty((STATE, 1, 1, 1), values.rows.dtype) if rates is None else rates
+    _, ny, nx = window.flags.shape
+    return [
+        functools.partial(_march_tile, window, before, values, stages, tile, kept, new_rates)
+        for tile in _tiles(ny, nx, stages.own.size, REACH[advection])
+    ]
+
+
+def _tiles(ny: int, nx: int, count: int, reach: int) -> Iterator[Tile]:
+    """Tiles of a grid for a pass of `count` stages."""
+    width = _vectors(-(-nx // max(round(nx / COLUMNS), 1)))
+    bands = max(round(ny / ROWS), 1)
+    rows = [ny * band // bands for band in range(bands + 1)]
+    begin = _vectors(count * reach + VECTOR)
+    for west in range(0, nx, width):
+        for south, north in itertools.pairwise(rows):
+            yield Tile(south, north, west, min(west + width, nx), begin, reach, 1)
+
+
+def _vectors(columns: int) -> int:
+    """As many columns, in whole vectors."""
+    return -(-columns // VECTOR) * VECTOR
+
+
+def _march_tile(
+    window: Window,
+    rates: NDArray,
+    values: Numbers,
+    stages: Stages,
+    tile: Tile,
+    kept: Fields,
+    new_rates: NDArray,
+) -> None:
+    dtype, count, reach = values.rows.dtype, stages.own.size, tile.reach
+    row = window.flags.shape[0], 2 * tile.begin + _vectors(tile.east - tile.west)
+    limited = 2 if reach == REACH["tvd"] else 0  # tracers
+    slots, bases = (count + 1) * reach + 1, max(int(stages.base.max()) + 1, 0)
+    shapes = {
+        "state": ((reach + 1) * count + reach, STATE, *row),
+        "base": (bases, 2 * reach + 1, STATE, *row),
+        "wind": (count, 2, 2, *row),
+        "carried": (count, limited, 2, *row),
+        "former": (limited, *row),
+        "rates": (slots, STATE, *row),
+        "still": (slots, TVD if limited else UPWIND, *row),
+        "masks": (slots, MASKS, *row),
+        "surface": (slots, row[-1]),
+        "lines": (9, row[-1]),
+    }
+    types = {name: np.dtype(np.uint8) if name == "masks" else dtype for name in shapes}
+    with threads.Memory([(shapes[name], types[name]) for name in Rings._fields]) as memory:
+        march_tile(window, rates, values, stages, tile, Rings(*memory), kept, new_rates)

@@ -80,16 +80,14 @@ def march_adjoint(
     result = Start(*(torch.zeros_like(x) for x in start))
     flags, values = metrics.flags.numpy(), numbers(metrics, settings)
     for b in range(start.thetao.shape[0]):
-        window = [x[b].numpy() for x in start]
-        day = Day(*window[3:7], flags, values, settings.advection == "tvd")
+        u, v, w, zos = (x[b].numpy() for x in start[3:7])
+        day = Day(u, v, w, zos, flags, values, settings.advection == "tvd")
         path = Path(start, b, metrics, settings, values)
         _reverse_day(tuple(g[b] for g in grads), day, path, [x[b].numpy() for x in result])
     return tuple(result)
 
 
-def _reverse_day(
-    out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDArray]
-) -> None:
+def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDArray]) -> None:
     """Take all stages of a window in reverse.
 
     Args:
@@ -127,7 +125,8 @@ def _band(fields: Fields, south: int, north: int) -> Band:
     before = np.arange(south - MARGIN, south).clip(min=0)
     beyond = np.arange(north, north + MARGIN).clip(max=fields[0].shape[1] - 1)
     rows = np.concatenate([before, beyond])
-    return Band(south, north, tuple(np.ascontiguousarray(x[:, rows]) for x in fields))
+    a, b, c = (np.ascontiguousarray(x[:, rows]) for x in fields)
+    return Band(south, north, (a, b, c))
 
 
 def _reverse_band(day: Day, stage: Stage, band: Band, gradients: Gradients) -> None:

@@ -12,10 +12,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.physics.fused import cpu_reverse, cpu_reverse_limited, cpu_rows, tables
+from hybridom.physics.fused import cpu_rows, tables
 from hybridom.physics.fused.compiler import kernel
-from hybridom.physics.fused.cpu_halo import MARGIN, load, load_bits, load_sum, wrap
-from hybridom.physics.fused.cpu_pressure import northward_row, pressure_reverse_row, pressure_row
+from hybridom.physics.fused.cpu_halo import (
+    M_T,
+    M_ZETA,
+    MARGIN,
+    Q_S,
+    Q_T,
+    SLOPE_Y,
+    S,
+    T,
+    load,
+    load_bits,
+    load_sum,
+)
+from hybridom.physics.fused.cpu_pressure import northward_row, pressure_reverse_level, pressure_row
+from hybridom.physics.fused.cpu_reverse import (
+    add_row,
+    eastward_reverse_row,
+    finish_tracer_level,
+    finish_vorticity_level,
+    tracers_east_level,
+    tracers_north_level,
+    tracers_top_level,
+    vorticity_north_level,
+)
+from hybridom.physics.fused.cpu_reverse_limited import (
+    limited_east_level,
+    limited_north_level,
+    limited_top_level,
+)
 from hybridom.physics.fused.cpu_rows import Numbers
 
 # entries of `Stage.weights`
@@ -92,67 +119,79 @@ class Gradients(NamedTuple):
 
 
 class Rings(NamedTuple):
-    """Rows at hand, each in the slot that is its number modulo the slots.
+    """Rows at hand, each in the slot that is its number modulo the slots, and lines of one level.
 
     Attributes:
-        fields: Temperature, salinity, vorticity, then m of each (slots, 6, nz, n).
-        bits: (slots, nz, n).
-        pressure: Pressure, northward velocity, then the results of
-            `cpu_reverse.eastward_reverse_row` (slots, 4, nz, n).
-        north: Results of `cpu_reverse.vorticity_north_row` and `tracers_north_row`
-            (2, 6, nz, n).
-        density: Derivative with respect to density (nz, n).
-        lines: Scratch (12, n).
+        fields: `T`, `S`, `ZETA`, and their `M_T`, `M_S`, `M_ZETA` (slots, 6, nz, n).
+        bits: See `cpu_halo` (slots, nz, n).
+        pressure: Pressure, Pa (slots, nz, n).
+        northward: Geostrophic velocity, m s-1 (slots, nz, n).
+        gain, change: Results of `cpu_reverse.eastward_reverse_row` (slots, nz, n).
+        faces: Northern faces: `Q_T`, `Q_S`, `Q_ZETA`, `SLOPE_Y`, `SLOPE_V` and `PUSH`, see
+            `cpu_reverse` (2, 6, nz, n).
+        slope_x, q_t, q_s: Results of `cpu_reverse.tracers_east_level` (n,).
+        slope_z, top_t, top_s: Results of `cpu_reverse.tracers_top_level`, alike.
+        bottom_t, bottom_s: The same of the level below.
+        total, density: Derivatives with respect to the surface pressure and to density, alike.
+        a, b, c, d: Scratch, alike.
     """
 
     fields: NDArray
     bits: NDArray
     pressure: NDArray
-    north: NDArray
+    northward: NDArray
+    gain: NDArray
+    change: NDArray
+    faces: NDArray
+    slope_x: NDArray
+    q_t: NDArray
+    q_s: NDArray
+    slope_z: NDArray
+    top_t: NDArray
+    top_s: NDArray
+    bottom_t: NDArray
+    bottom_s: NDArray
+    total: NDArray
     density: NDArray
-    lines: NDArray
+    a: NDArray
+    b: NDArray
+    c: NDArray
+    d: NDArray
 
 
 def rings(day: Day) -> list[tuple[tuple[int, ...], np.dtype]]:
     """Shapes and types of `Rings`."""
     nz, n, dtype = day.flags.shape[0], day.flags.shape[2] + 2 * MARGIN, day.numbers.rows.dtype
     slots = 4 if day.limited else 3
-    return [
-        ((slots, 6, nz, n), dtype),
-        ((slots, nz, n), np.dtype(np.uint8)),
-        ((slots, 4, nz, n), dtype),
-        ((2, 6, nz, n), dtype),
-        ((nz, n), dtype),
-        ((12, n), dtype),
-    ]
+    shapes: dict[str, tuple[int, ...]] = {"fields": (slots, 6, nz, n), "faces": (2, 6, nz, n)}
+    for name in ("bits", "pressure", "northward", "gain", "change"):
+        shapes[name] = (slots, nz, n)
+    types = {"bits": np.dtype(np.uint8)}
+    return [(shapes.get(name, (n,)), types.get(name, dtype)) for name in Rings._fields]
 
 
 @kernel
 def load_rows(day, stage, band, j, rings):
     """Put row `j` of everything into the rings, and compute its pressure."""
-    at, row, numbers = j % rings.bits.shape[0], day.numbers.rows[j], day.numbers
-    bits, fields = rings.bits[at], rings.fields[at]
-    load_bits(day.flags, j, bits)
-    new = row[tables.AREA_INVERSE] * stage.weights[TENDENCY]
-    old = row[tables.AREA_INVERSE] * stage.weights[FORMER]
+    at, rows, fields, bits = j % rings.bits.shape[0], day.numbers.rows, rings.fields, rings.bits
+    load_bits(day.flags, j, bits[at])
+    new = rows[j, tables.AREA_INVERSE] * stage.weights[TENDENCY]
+    old = rows[j, tables.AREA_INVERSE] * stage.weights[FORMER]
     for c in range(3):
-        load(stage.state[c], j, bits, fields[c])
-        after = stage.after[c]
+        load(stage.state[c], j, bits[at], fields[at, T + c])
+        after, into = stage.after[c], fields[at, M_T + c]
         if old == 0:
-            load_sum(after, j, new, after, j, old, bits, fields[3 + c])
+            load_sum(after, j, new, after, j, old, bits[at], into)
         elif band.south <= j < band.north:
-            load_sum(after, j, new, stage.result[c], j, old, bits, fields[3 + c])
+            load_sum(after, j, new, stage.result[c], j, old, bits[at], into)
         else:
             edge = j - band.south if j < band.south else j - band.north
-            edge += MARGIN
-            load_sum(after, j, new, band.edges[c], edge, old, bits, fields[3 + c])
-    zos = rings.lines[0]
+            load_sum(after, j, new, band.edges[c], edge + MARGIN, old, bits[at], into)
     for i in range(day.zos.shape[1]):
-        zos[MARGIN + i] = day.zos[j, i]
-    wrap(zos)
-    p, total = rings.pressure[at], rings.lines[1]
-    pressure_row(fields[0], fields[1], zos, numbers.levels, numbers.constants, total, p[0])
-    northward_row(p[0], bits, row, p[1])
+        rings.a[MARGIN + i] = day.zos[j, i]
+    levels, constants = day.numbers.levels, day.numbers.constants
+    pressure_row(fields, at, rings.a, levels, constants, rings.total, rings.pressure)
+    northward_row(rings.pressure, bits, at, rows, j, rings.northward)
 
 
 @kernel
@@ -160,149 +199,141 @@ def turn_eastward(day, j, rings):
     """What the eastward geostrophic velocity in row `j` passes on."""
     slots, ny = rings.bits.shape[0], day.flags.shape[1]
     at, south, north = j % slots, max(j - 1, 0) % slots, min(j + 1, ny - 1) % slots
-    p, fields, lines = rings.pressure, rings.fields[at], rings.lines
-    cpu_reverse.eastward_reverse_row(
-        p[south, 0], p[at, 0], p[north, 0], fields[2], fields[5], rings.bits[at],
-        day.numbers.rows[j], day.numbers.constants, lines[0], lines[1], lines[2], p[at, 2],
-        p[at, 3],
+    eastward_reverse_row(
+        rings.pressure, rings.fields, rings.bits, south, at, north, day.numbers.rows, j,
+        day.numbers.constants, rings.a, rings.b, rings.c, rings.gain, rings.change,
     )  # fmt: skip
 
 
 @kernel
-def turn_north(day, j, rings):
-    """What passes the northern faces of row `j`."""
-    slots, ny = rings.bits.shape[0], day.flags.shape[1]
+def turn_north(day, j, k, rings):
+    """What passes the northern faces of row `j`, level `k`."""
+    slots, ny, side = rings.bits.shape[0], day.flags.shape[1], j % 2
     at, north = j % slots, min(j + 1, ny - 1) % slots
-    here, beyond, result = rings.fields[at], rings.fields[north], rings.north[j % 2]
-    p, p_north, bits = rings.pressure[at], rings.pressure[north], rings.bits[at]
-    rows, constants = day.numbers.rows, day.numbers.constants
-    cpu_reverse.vorticity_north_row(
-        p[1], p_north[1], here[2], beyond[2], here[5], beyond[5], p[2], p_north[2], bits, rows[j],
-        constants, result[0], result[1], result[2],
+    rows, constants, fields, bits = (
+        day.numbers.rows,
+        day.numbers.constants,
+        rings.fields,
+        rings.bits,
+    )
+    vorticity_north_level(
+        rings.northward, rings.gain, fields, bits, at, north, rows, j, constants, k, rings.faces,
+        side,
     )  # fmt: skip
-    cpu_reverse.tracers_north_row(
-        here[0], beyond[0], here[1], beyond[1], here[3], beyond[3], here[4], beyond[4], bits,
-        rows[j], constants, day.v, j, result[3], result[4], result[5],
-    )  # fmt: skip
+    tracers_north_level(fields, bits, at, north, rows, j, constants, day.v, k, rings.faces, side)
     if day.limited and j + 1 < ny:
-        below, last = rings.fields[max(j - 1, 0) % slots], rings.fields[min(j + 2, ny - 1) % slots]
+        south, beyond = max(j - 1, 0) % slots, min(j + 2, ny - 1) % slots
         for c in range(2):
-            cpu_reverse_limited.limited_north_row(
-                below[c], here[c], beyond[c], last[c], below[3 + c], here[3 + c], beyond[3 + c],
-                last[3 + c], bits, rings.bits[north], rows[j], rows[j + 1], day.v, j, result[4 + c],
-                result[3],
+            limited_north_level(
+                T + c, M_T + c, fields, bits, south, at, north, beyond, rows, j, day.v, k,
+                rings.faces, side, Q_T + c,
             )  # fmt: skip
 
 
 @kernel
-def add_lateral(slope_x, slope_y, row, j, k, u, v):
-    """Add to the derivatives with respect to u and v at the eastern and northern faces."""
-    o, lo, face = np.uint64(1), np.uint64(MARGIN), np.uint64(j + 1)
-    length_x, length_y = row[tables.LENGTH_U], row[tables.LENGTH_NORTH]
-    for i in range(np.uint64(v.shape[2])):
-        u[k, j, i + o] += length_x * slope_x[lo + i]
-    for i in range(np.uint64(v.shape[2])):
-        v[k, face, i] += length_y * slope_y[k, lo + i]
+def turn_inside(day, j, k, rings):
+    """What passes the eastern and the upper faces of row `j`, level `k`."""
+    at, rows, levels = j % rings.bits.shape[0], day.numbers.rows, day.numbers.levels
+    fields, bits, constants = rings.fields, rings.bits, day.numbers.constants
+    tracers_east_level(
+        fields, bits, at, rows, j, constants, day.u, k, rings.slope_x, rings.q_t, rings.q_s
+    )
+    tracers_top_level(
+        fields, bits, at, rows, j, levels, constants, day.w, k, rings.slope_z, rings.top_t,
+        rings.top_s,
+    )  # fmt: skip
+    if day.limited:
+        for c in range(2):
+            q_x, q_z = (rings.q_t, rings.top_t) if c == 0 else (rings.q_s, rings.top_s)
+            limited_east_level(
+                T + c, M_T + c, fields, bits, at, rows, j, day.u, k, rings.a, rings.b, rings.c,
+                rings.d, q_x, rings.slope_x,
+            )  # fmt: skip
+            if k > 0:
+                limited_top_level(
+                    T + c, M_T + c, fields, bits, at, rows, j, levels, day.w, k, q_z, rings.slope_z
+                )
 
 
 @kernel
-def add_vertical(slope, mz, bits, row, levels, constants, j, k, w):
+def add_lateral(slope, faces, side, rows, j, k, u, v):
+    """Add to the derivatives with respect to u and v at the eastern and northern faces."""
+    o, lo, face = np.uint64(1), np.uint64(MARGIN), np.uint64(j + 1)
+    length_x, length_y = rows[j, tables.LENGTH_U], rows[j, tables.LENGTH_NORTH]
+    for i in range(np.uint64(v.shape[2])):
+        u[k, j, i + o] += length_x * slope[lo + i]
+    for i in range(np.uint64(v.shape[2])):
+        v[k, face, i] += length_y * faces[side, SLOPE_Y, k, lo + i]
+
+
+@kernel
+def add_vertical(slope, fields, bits, at, rows, j, levels, constants, k, w):
     """Add to the derivative with respect to w, also through the stretching of vorticity."""
-    zero, lo, up = mz.dtype.type(0), np.uint64(MARGIN), max(k - 1, 0)
-    stretch = constants[cpu_rows.STRETCHING] * row[tables.CORIOLIS] / row[tables.AREA_INVERSE]
+    zero, lo, up = slope.dtype.type(0), np.uint64(MARGIN), max(k - 1, 0)
+    stretch = constants[cpu_rows.STRETCHING] * rows[j, tables.CORIOLIS]
+    stretch /= rows[j, tables.AREA_INVERSE]
     here = stretch * levels[k, tables.DZ_INVERSE]
     above = stretch * levels[up, tables.DZ_INVERSE] if k > 0 else zero
     for i in range(np.uint64(w.shape[2])):
         c = lo + i
-        change = slope[c] + here * mz[k, c] - above * mz[up, c]
-        w[k, j, i] += change if bits[k, c] & np.uint8(tables.WET) else zero
+        more = here * fields[at, M_ZETA, k, c] - above * fields[at, M_ZETA, up, c]
+        more += slope[c]
+        w[k, j, i] += more if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
 @kernel
-def turn_level(day, j, k, top, rings):
-    """What passes the eastern and the upper faces of row `j`, level `k`.
-
-    Args:
-        day, rings: See there. Results are in `rings.lines`: those of `tracers_east_level` in 0
-            to 2, those of `tracers_top_level` in 3, `top` and `top` + 1.
-    """
-    at, numbers = j % rings.bits.shape[0], day.numbers
-    row, levels, constants = numbers.rows[j], numbers.levels, numbers.constants
-    fields, bits, lines = rings.fields[at], rings.bits[at], rings.lines
-    t, s, mt, ms = fields[0], fields[1], fields[3], fields[4]
-    cpu_reverse.tracers_east_level(
-        t, s, mt, ms, bits, row, constants, day.u, j, k, lines[0], lines[1], lines[2]
-    )
-    cpu_reverse.tracers_top_level(
-        t, s, mt, ms, bits, row, levels, constants, day.w, j, k, lines[3], lines[top],
-        lines[top + 1],
-    )  # fmt: skip
-    if day.limited:
-        for c in range(2):
-            cpu_reverse_limited.limited_east_level(
-                fields[c], fields[3 + c], bits, row, day.u, j, k, lines[8], lines[9], lines[10],
-                lines[11], lines[1 + c], lines[0],
-            )  # fmt: skip
-            if k > 0:
-                cpu_reverse_limited.limited_top_level(
-                    fields[c], fields[3 + c], bits, row, levels, day.w, j, k, lines[top + c],
-                    lines[3],
-                )  # fmt: skip
-
-
-@kernel
-def turn_tracers(day, stage, j, rings, gradients):
-    """Derivatives in row `j` with respect to temperature, salinity and the flow."""
-    at, nz, real = j % rings.bits.shape[0], rings.bits.shape[1], rings.density.dtype.type
-    row, levels, constants = day.numbers.rows[j], day.numbers.levels, day.numbers.constants
-    fields, bits, lines, density = rings.fields[at], rings.bits[at], rings.lines, rings.density
-    t, s, mz = fields[0], fields[1], fields[5]
-    south, north = rings.north[(j - 1) % 2], rings.north[j % 2]
-    own, older = stage.weights[FIRST], stage.weights[THIRD]
+def finish_level(day, stage, j, k, rings):
+    """Write the derivatives with respect to the fields before a stage, in row `j`, level `k`."""
+    at, side, real = j % rings.bits.shape[0], j % 2, rings.density.dtype.type
+    levels, constants = day.numbers.levels, day.numbers.constants
+    first, third, fields = stage.weights[FIRST], stage.weights[THIRD], rings.fields
     tt = real(2) * constants[cpu_rows.THERMAL_SQUARE]
     ss, ts = real(2) * constants[cpu_rows.HALINE_SQUARE], constants[cpu_rows.MIXED]
     t_ref, s_ref = constants[cpu_rows.T_REF], constants[cpu_rows.S_REF]
-    lines[4:8] = real(0)
-    for upwards in range(nz):
-        k = nz - 1 - upwards
-        top, bottom = 4 + 2 * (k % 2), 6 - 2 * (k % 2)
-        turn_level(day, j, k, top, rings)
-        add_lateral(lines[0], north[3], row, j, k, gradients.u, gradients.v)
-        add_vertical(lines[3], mz, bits, row, levels, constants, j, k, gradients.w)
-        thermal = levels[k, cpu_rows.THERMAL] - tt * t_ref - ts * s_ref
-        cpu_reverse.finish_level(
-            t, s, thermal, tt, ts, density, lines[1], south[4], north[4], lines[top], lines[bottom],
-            bits, own, stage.after[0], older, j, k, stage.result[0],
-        )  # fmt: skip
-        haline = levels[k, cpu_rows.HALINE] - ss * s_ref - ts * t_ref
-        cpu_reverse.finish_level(
-            s, t, haline, ss, ts, density, lines[2], south[5], north[5], lines[top + 1],
-            lines[bottom + 1], bits, own, stage.after[1], older, j, k, stage.result[1],
-        )  # fmt: skip
+    thermal = levels[k, cpu_rows.THERMAL] - tt * t_ref - ts * s_ref
+    finish_tracer_level(
+        T, S, thermal, tt, ts, rings.density, rings.q_t, Q_T, rings.top_t, rings.bottom_t, fields,
+        rings.bits, at, rings.faces, side, first, stage.after[0], third, j, k, stage.result[0],
+    )  # fmt: skip
+    haline = levels[k, cpu_rows.HALINE] - ss * s_ref - ts * t_ref
+    finish_tracer_level(
+        S, T, haline, ss, ts, rings.density, rings.q_s, Q_S, rings.top_s, rings.bottom_s, fields,
+        rings.bits, at, rings.faces, side, first, stage.after[1], third, j, k, stage.result[1],
+    )  # fmt: skip
+    finish_vorticity_level(
+        rings.change, rings.bits, at, rings.faces, side, first, stage.after[2], third, j, k,
+        stage.result[2],
+    )  # fmt: skip
 
 
 @kernel
 def turn_row(day, stage, j, rings, gradients):
-    """All derivatives in row `j`."""
-    at, row, constants = j % rings.bits.shape[0], day.numbers.rows[j], day.numbers.constants
-    south, north, bits = rings.north[(j - 1) % 2], rings.north[j % 2], rings.bits[at]
-    mz, lines, area = rings.fields[at, 5], rings.lines, row.dtype.type(1) / row[tables.AREA_INVERSE]
-    pressure_reverse_row(
-        south[1], north[1], south[2], north[2], mz, bits, row, day.numbers.levels, constants,
-        lines[0], lines[1], lines[2], rings.density,
-    )  # fmt: skip
+    """All derivatives in row `j`, from the lowest level upwards."""
+    at, side, nz = j % rings.bits.shape[0], j % 2, rings.bits.shape[1]
+    rows, levels, constants = day.numbers.rows, day.numbers.levels, day.numbers.constants
+    fields, bits, slope = rings.fields, rings.bits, rings.slope_x
+    for i in range(np.uint64(rings.total.size)):
+        rings.total[i] = rings.top_t[i] = rings.top_s[i] = rows.dtype.type(0)
+    for upwards in range(nz):
+        k = nz - 1 - upwards
+        for i in range(np.uint64(rings.total.size)):
+            rings.bottom_t[i], rings.bottom_s[i] = rings.top_t[i], rings.top_s[i]
+        turn_north(day, j, k, rings)
+        pressure_reverse_level(
+            rings.faces, side, fields, bits, at, rows, j, levels, constants, k, rings.a, rings.b,
+            rings.total, rings.density,
+        )  # fmt: skip
+        turn_inside(day, j, k, rings)
+        add_lateral(slope, rings.faces, side, rows, j, k, gradients.u, gradients.v)
+        add_vertical(rings.slope_z, fields, bits, at, rows, j, levels, constants, k, gradients.w)
+        finish_level(day, stage, j, k, rings)
+    area, surface = rows.dtype.type(1) / rows[j, tables.AREA_INVERSE], constants[cpu_rows.SURFACE]
     for i in range(day.zos.shape[1]):
-        gradients.zos[j, i] += constants[cpu_rows.SURFACE] * lines[2, MARGIN + i]
-        gradients.source[j, i] += area * mz[0, MARGIN + i]
-    turn_tracers(day, stage, j, rings, gradients)
-    weights = stage.weights
-    cpu_reverse.finish_vorticity_row(
-        rings.pressure[at, 3], south[0], north[0], bits, weights[FIRST], stage.after[2],
-        weights[THIRD], j, stage.result[2],
-    )  # fmt: skip
-    if weights[SECOND] != 0:
+        gradients.zos[j, i] += surface * rings.total[MARGIN + i]
+        gradients.source[j, i] += area * fields[at, M_ZETA, 0, MARGIN + i]
+    if stage.weights[SECOND] != 0:
         for c in range(3):
-            cpu_reverse.add_row(weights[SECOND], stage.second[c], j, bits, stage.result[c])
+            add_row(stage.weights[SECOND], stage.second[c], bits, at, j, stage.result[c])
 
 
 @kernel
@@ -314,13 +345,15 @@ def reverse_band(day, stage, band, rings, gradients):
         rings: See there; they hold anything.
     """
     ny, south, north = day.flags.shape[1], band.south, band.north
-    rings.north[(south - 1) % 2] = rings.north.dtype.type(0)
+    rings.faces[(south - 1) % 2] = rings.faces.dtype.type(0)
     for front in range(south - MARGIN, north + MARGIN):
         if 0 <= front < ny:
             load_rows(day, stage, band, front, rings)
         if max(south - 1, 0) <= front - 1 < min(north + 1, ny):
             turn_eastward(day, front - 1, rings)
-        if max(south - 1, 0) <= front - 2:
-            turn_north(day, front - 2, rings)
-        if south <= front - 2:
-            turn_row(day, stage, front - 2, rings, gradients)
+        j = front - 2
+        if 0 <= j == south - 1:
+            for k in range(day.flags.shape[0]):
+                turn_north(day, j, k, rings)
+        elif south <= j:
+            turn_row(day, stage, j, rings, gradients)

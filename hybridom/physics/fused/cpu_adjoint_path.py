@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.physics.fused import cpu, cpu_march, threads
+from hybridom.physics.fused import cpu
 from hybridom.physics.fused.cpu_rows import Numbers
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
+Fields = tuple[NDArray, ...]
+
 
 class Path:
-    """TEMPORARY"""
+    """The states of one window before the stages of a day, a few at a time.
 
-    def __init__(self, start: Start, b: int, metrics: Metrics, settings: Settings, values: Numbers):
-        self.window = cpu._window(start, b, [x[b].numpy() for x in start[:3]])
-        self.flags, self.settings, self.values = metrics.flags.numpy(), settings, values
-        self.dtype = values.rows.dtype
-        dt, e = settings.dt, settings.ab2_offset
-        if settings.scheme == "rk3":
-            self.stages = [(1, 0, dt, 0, 0), (1/4, 3/4, dt, 0, -1), (2/3, 1/3, dt, 0, -2)] * settings.substeps
-        else:
-            self.stages = [(1, 0, dt, 0, 0)] + [(1, 0, (1.5 + e) * dt, -(0.5 + e) * dt, 0)] * (settings.substeps - 1)
-        self.size = 3 if settings.scheme == "rk3" else 1
+    Whoever asks for states has the day integrated again from its start; they are valid until the
+    next ones are asked for.
+    """
 
-    def run(self, state, rates, a, b):
-        part = self.stages[a:b]
-        own, other, new, old, base = (np.array(x) for x in zip(*part, strict=True))
-        t = self.dtype
-        st = cpu_march.Stages(own.astype(t), other.astype(t), new.astype(t), old.astype(t), base + np.arange(b-a), a == 0 or self.size == 3, False, True)
-        into = tuple(np.empty_like(x) for x in state)
-        new_rates = np.empty((3, *self.flags.shape), t)
-        w = self.window._replace(state=state)
-        ny, nx = self.flags.shape[1:]
-        threads.run([functools.partial(cpu._march_tile, w, rates, self.flags, self.values, st, tile, into, new_rates) for tile in cpu.tiles(ny, nx, 1, self.settings.periodic)])
-        return into, new_rates
+    def __init__(
+        self, start: Start, b: int, metrics: Metrics, settings: Settings, values: Numbers
+    ) -> None:
+        self.start = cpu.window_of(start, metrics, settings, b)
+        self.settings, self.values = settings, values
+        self.room: Fields = ()
 
-    def states(self, first, last):
-        rates = np.zeros((3, 1,1,1), self.dtype)
-        at = first - first % self.size
-        state = self.window.state
-        if at:
-            state, rates = self.run(state, rates, 0, at)
-        found = []
-        while True:
-            for count in range(self.size):
-                if at + count >= last: return found
-                if count:
-                    s, _ = self.run(state, rates, at, at + count)
-                else:
-                    s = state
-                if at + count >= first: found.append(s)
-            if at + self.size >= last: return found
-            state, rates = self.run(state, rates, at, at + self.size)
-            at += self.size
+    def states(self, first: int, last: int) -> list[Fields]:
+        """Temperature, salinity and vorticity before the stages `first` to `last` (exclusive)."""
+        if not self.room or len(self.room[0]) < last - max(first, 1):
+            size = last - first
+            self.room = tuple(np.empty((size, *x.shape), x.dtype) for x in self.start.state)
+        window, rates, at = self.start, None, 0
+        found: list[Fields] = [window.state] if first == 0 else []
+        for whole in cpu.passes(self.settings, self.values.rows.dtype):
+            count = min(whole.own.size, last - 1 - at)
+            if count == 0:
+                break
+            cut = {name: getattr(whole, name)[:count] for name in ("own", "new", "old", "base")}
+            is_last = whole.last or at + count == last - 1
+            stages, at = whole._replace(**cut, last=is_last), at + count
+            wanted = min(count, at + 1 - max(first, 1))
+            if wanted > 0:
+                into = tuple(x[len(found) - (first == 0) :][:wanted] for x in self.room)
+            else:
+                into = tuple(np.empty_like(x[:1]) for x in self.room)
+            rates = cpu.take_stages(
+                window, rates, self.values, stages, self.settings.advection, into
+            )
+            states = list(zip(*into, strict=True))
+            window = window._replace(state=states[-1])
+            found += states if wanted > 0 else []
+        return found

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hybridom.physics.fused import tables, threads
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import inner, kernel
 from hybridom.physics.fused.types import Faces, Metrics
 
 
@@ -76,7 +76,9 @@ def _flow_task(fields: tuple, constants: tuple, band: tuple[int, int]) -> None:
     south, north = band
     nx, dtype = fields[0].shape[-1], fields[0].dtype
     shapes = [(north - south + 2, nx + 1), (north - south + 1, nx), (2, nx + 1), (nx,)]
-    with threads.Memory([(shape, dtype) for shape in shapes]) as scratch:
+    arrays = [(shape, dtype) for shape in shapes]
+    arrays += [((nx + 1,), dtype), ((2, nx), dtype), ((north - south, nx), np.dtype(np.float64))]
+    with threads.Memory(arrays) as scratch:
         _flow_band(*fields, *constants, south, north, *scratch)
 
 
@@ -92,7 +94,7 @@ def _adjoint_task(fields: tuple, constants: tuple, band: tuple[int, int]) -> Non
 @kernel
 def _flow_band(
     uo, vo, u, v, w, zeta, u_flow, v_flow, corner_open, rows, levels, periodic, south, north,
-    eastward, northward, corners, share,
+    eastward, northward, corners, share, x, y, column,
 ):  # fmt: skip
     """Rows `south` to `north` (exclusive) of all levels.
 
@@ -101,10 +103,13 @@ def _flow_band(
         northward: Scratch for v of these rows and the face beyond.
         corners: Scratch for the vorticity of two rows of corners.
         share: Scratch for a row of cells.
+        x, y: Scratch for the transports through the faces of a row of cells.
+        column: Scratch for w of these rows in float64, in which PyTorch sums.
     """
     nz, ny = uo.shape[:2]
     zero = uo.dtype.type(0)
     w[nz, south:north] = zero
+    column[:] = 0.0
     for k in range(nz - 1, -1, -1):
         for j in range(max(south - 1, 0), min(north + 1, ny)):
             _to_u(uo[k, j], u_flow[k, j], periodic, eastward[j - south + 1])
@@ -112,15 +117,18 @@ def _flow_band(
             below, above = max(j - 1, 0), min(j, ny - 1)
             _to_v(vo[k, below], vo[k, above], v_flow[k, j], northward[j - south])
         _corner_row(eastward, northward, corner_open[k], rows, periodic, south, south, corners[0])
+        _through(northward[0], rows[tables.LENGTH_SOUTH, south], y[0])
         for j in range(south, north):
             here, beyond = corners[(j - south) % 2], corners[(j - south + 1) % 2]
             at = j - south
             u[k, j] = eastward[at + 1]
             v[k, j] = northward[at]
             _corner_row(eastward, northward, corner_open[k], rows, periodic, j + 1, south, beyond)
+            _through(eastward[at + 1], rows[tables.LENGTH_U, j], x)
+            _through(northward[at + 1], rows[tables.LENGTH_NORTH, j], y[(at + 1) % 2])
             _vertical(
-                eastward[at + 1], northward[at], northward[at + 1], w[k + 1, j], rows[:, j],
-                levels[tables.DZ, k], w[k, j],
+                x, y[at % 2], y[(at + 1) % 2], rows[tables.AREA, j], levels[tables.DZ, k],
+                column[at], w[k, j],
             )  # fmt: skip
             _shares(corner_open[k, j], corner_open[k, j + 1], share)
             _to_cells(here, beyond, share, zeta[k, j])
@@ -128,7 +136,7 @@ def _flow_band(
             v[k, ny] = northward[ny - south]
 
 
-@kernel
+@inner
 def _to_u(c, mask, periodic, into):
     """A row of centred values to its faces (nx+1,)."""
     nx, zero, half = c.size, c.dtype.type(0), c.dtype.type(0.5)
@@ -140,7 +148,7 @@ def _to_u(c, mask, periodic, into):
     into[nx] = half * (c[nx - 1] + after) if mask[nx] else zero
 
 
-@kernel
+@inner
 def _to_v(south, north, mask, into):
     """Two rows of centred values to the faces between them (nx,)."""
     zero, half = into.dtype.type(0), into.dtype.type(0.5)
@@ -148,7 +156,7 @@ def _to_v(south, north, mask, into):
         into[i] = half * (south[i] + north[i]) if mask[i] else zero
 
 
-@kernel
+@inner
 def _corner_row(eastward, northward, corner_open, rows, periodic, j, south, into):
     """Vorticity of the corners at the southern faces of row `j` (nx+1,); zero on closed ones."""
     ny, nx, zero = rows.shape[1], into.size - 1, into.dtype.type(0)
@@ -171,19 +179,32 @@ def _corner_row(eastward, northward, corner_open, rows, periodic, j, south, into
         into[i] = curl if periodic and mask[i] else zero
 
 
-@kernel
-def _vertical(u, v_south, v_north, w_below, row, dz, into):
-    """Velocity through the tops of a row of cells (nx,) from that through their bottoms."""
-    per_area = dz * row[tables.AREA_INVERSE]
-    x = row[tables.LENGTH_U] * per_area
-    y_south, y_north = row[tables.LENGTH_SOUTH] * per_area, row[tables.LENGTH_NORTH] * per_area
-    west, east = u[:-1], u[1:]
+@inner
+def _through(velocity, length, into):
+    """Transport per depth through a row of faces."""
     for i in range(into.size):
-        outflow = x * (east[i] - west[i]) + (y_north * v_north[i] - y_south * v_south[i])
-        into[i] = w_below[i] - outflow
+        into[i] = velocity[i] * length
 
 
-@kernel
+@inner
+def _vertical(x, y_south, y_north, area, dz, column, into):
+    """Velocity through the tops of a row of cells (nx,); `column` is that through their bottoms.
+
+    Operations are those of `vertical_velocity`, and rounded as they are: in single precision the
+    rounding of w shows in the stretching, which is its difference between levels.
+
+    Args:
+        x, y_south, y_north: Transports through the other faces. They come from memory, so that no
+            product is taken together with the sum that follows it.
+    """
+    west, east = x[:-1], x[1:]
+    for i in range(into.size):
+        outflow = ((east[i] - west[i]) + (y_north[i] - y_south[i])) / area
+        column[i] += -outflow * dz
+        into[i] = column[i]
+
+
+@inner
 def _shares(south, north, into):
     """One over the number of open corners around each cell of a row; one where all are closed."""
     one = into.dtype.type(1)
@@ -196,7 +217,7 @@ def _shares(south, north, into):
         into[i] = one / (open_corners if open_corners > one else one)
 
 
-@kernel
+@inner
 def _to_cells(corners_south, corners_north, share, into):
     """Mean of the open corners around each cell of a row (nx,)."""
     sw, se, nw, ne = corners_south[:-1], corners_south[1:], corners_north[:-1], corners_north[1:]
@@ -250,7 +271,7 @@ def _adjoint_band(
             _rows_adjoint(faces[at], faces[at + 1], j == 0, j == ny - 1, grad_vo[k, j])
 
 
-@kernel
+@inner
 def _rows_adjoint(south, north, first, last, into):
     """Derivatives of a row of centred values from those of both faces; an outer face is its own."""
     half, one = into.dtype.type(0.5), into.dtype.type(1)
@@ -259,7 +280,7 @@ def _rows_adjoint(south, north, first, last, into):
         into[i] = a * south[i] + b * north[i]
 
 
-@kernel
+@inner
 def _corner_adjoint(grad_zeta, corner_open, rows, j, share, into):
     """Derivatives of circulation around the corners at the southern faces of row `j` (nx+1,)."""
     ny, nx, zero = rows.shape[1], into.size - 1, into.dtype.type(0)
@@ -279,7 +300,7 @@ def _corner_adjoint(grad_zeta, corner_open, rows, j, share, into):
         into[i] = inverse * into[i] if mask[i] else zero
 
 
-@kernel
+@inner
 def _u_adjoint(given, mask, column, corners_south, corners_north, row, dz, into):
     """Derivatives of a row of u (nx+1,), zero on closed faces."""
     nx, zero = column.size, into.dtype.type(0)
@@ -295,7 +316,7 @@ def _u_adjoint(given, mask, column, corners_south, corners_north, row, dz, into)
         into[i] = into[i] if mask[i] else zero
 
 
-@kernel
+@inner
 def _v_adjoint(
     given, mask, column_south, column_north, corners, rows, dz, periodic, j, into
 ):  # fmt: skip

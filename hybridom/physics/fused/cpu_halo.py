@@ -22,6 +22,11 @@ MARGIN = 2  # as far as the derivatives of a cell reach
 WEST, SOUTH, BOTH_X, BOTH_Y = 16, 32, 64, 128
 
 
+# entries of rings of rows, see `cpu_adjoint_band.Rings`
+T, S, ZETA, M_T, M_S, M_ZETA = range(6)
+Q_T, Q_S, Q_ZETA, SLOPE_Y, SLOPE_V, PUSH = range(6)
+
+
 @kernel
 def wrap(row):
     """Fill the margins of one level of a row (n,)."""

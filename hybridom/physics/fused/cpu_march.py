@@ -9,221 +9,208 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from hybridom.physics.fused import cpu_rows, tables
-from hybridom.physics.fused.compiler import kernel
-from hybridom.physics.fused.cpu_rows import Numbers
+from hybridom.physics.fused.compiler import inner, kernel
+from hybridom.physics.fused.cpu_limited import begin_limited, limited_row
+from hybridom.physics.fused.cpu_load import Row, clear, copy, load_row, store_row
+from hybridom.physics.fused.cpu_stage import stage_row, wind_row
 
-STATE = 3  # temperature, salinity, vorticity
-
-
-class Window(NamedTuple):
-    """Fields of one window; see `types.Start`.
-
-    Attributes:
-        state: Temperature, salinity, vorticity (3 of (nz, ny, nx)).
-        x: Velocity through eastern faces (nz, ny, nx), a view.
-        y: Velocity through northern faces (nz, ny, nx), a view.
-        w: Velocity through tops and the lowest bottom (nz+1, ny, nx).
-        zos, source: (1, ny, nx).
-    """
-
-    state: tuple[NDArray, NDArray, NDArray]
-    x: NDArray
-    y: NDArray
-    w: NDArray
-    zos: NDArray
-    source: NDArray
-
-
-class Rings(NamedTuple):
-    """Rows at hand, each in the slot that is its number modulo the slots.
-
-    Attributes:
-        state: Fields before each stage, and after the last (stages + 1, slots, 3, nz, n).
-        pressure: Pressure and northward velocity of each stage (stages, slots, 2, nz, n).
-        rates: Tendencies (slots, 3, nz, n).
-        flow: Transports to the east and to the north (slots, 2, nz, n).
-        w: Upward velocity (slots, nz+1, n).
-        surface: Sea-surface height and source (slots, 2, 1, n).
-        bits: (slots, nz, n).
-        scratch: (n,).
-    """
-
-    state: NDArray
-    pressure: NDArray
-    rates: NDArray
-    flow: NDArray
-    w: NDArray
-    surface: NDArray
-    bits: NDArray
-    scratch: NDArray
+STATE = 3  # fields: temperature, salinity, vorticity
+VECTOR = 8  # columns, the values of a vector
 
 
 class Tile(NamedTuple):
-    """Cells that a call is to step, and how far stages reach.
+    """Cells that a call is to step, and how they lie in rows of work memory.
 
     Attributes:
         south, north: Rows (exclusive).
         west, east: Columns (exclusive).
+        begin: Column of the rows that `west` is, a multiple of `VECTOR`.
         reach: Cells that a stage reads on each side.
-        periodic: Whether the last column neighbours the first.
+        step: Distance of columns that neighbour each other: 1; see `cpu_stage`.
     """
 
     south: int
     north: int
     west: int
     east: int
+    begin: int
     reach: int
-    periodic: bool
+    step: int
 
 
 class Stages(NamedTuple):
-    """Stages of a pass: next = own * (field + new * rate + old * rate before) + other * base.
+    """Stages of a pass: y := base + own * (y + new * rate + old * rate before - base).
 
     Attributes:
-        own, other, new, old: Weights (stages,), of the type of the fields.
-        base: Stage whose field is the base (stages,).
+        own, new, old: Weights (stages,), of the type of the fields; of `new` and `old` in s.
+        base: Number of the base (stages,), or -1; a stage with `own` = 1 starts from its base.
         first: Whether there is no rate before the first stage.
         last: Whether no rate is needed after the last stage.
-        pressure: Whether vorticity needs the pressure.
+        has_wind: Whether vorticity needs the geostrophic velocity.
     """
 
     own: NDArray
-    other: NDArray
     new: NDArray
     old: NDArray
     base: NDArray
     first: bool
     last: bool
-    pressure: bool
+    has_wind: bool
 
 
-@kernel
-def load_row(window, rates, flags, numbers, first_pass, tile, j, count, rings):
-    """Put row `j` of everything that stages read into the rings."""
-    first, periodic = tile.west - count * tile.reach, tile.periodic
-    slot, slots = j % rings.rates.shape[0], rings.state.shape[1]
-    bits, row = rings.bits[slot], numbers.rows[j]
-    one = row.dtype.type(1)
-    cpu_rows.load_bits(flags, j, first, periodic, bits)
-    for c in range(STATE):
-        into = rings.state[0, j % slots, c]
-        cpu_rows.load_field(window.state[c], j, first, periodic, bits, tables.WET, one, into)
-        into = rings.rates[slot, c]
-        if first_pass:
-            into[:] = row.dtype.type(0)
+class Rings(NamedTuple):
+    """Rows at hand, each in the slot that is its number modulo the slots.
+
+    Row j before stage s is row j - s of `state`: a stage writes over the row in the south.
+
+    Attributes:
+        state: (slots, 3, nz, n).
+        base: Bases (bases, slots, 3, nz, n).
+        wind: Pressure and northward velocity before each stage (stages, 2, 2, nz, n).
+        carried: See `cpu_limited`, by stage and tracer (stages, tracers, 2, nz, n).
+        former: Losses before a stage (tracers, nz, n); no tracers where fluxes are not limited.
+        rates: Losses (slots, 3, nz, n).
+        still, masks: See `cpu_load` (slots, .., nz, n).
+        surface: Pressure of the sea surface (slots, n).
+        lines: Work memory (9, n).
+    """
+
+    state: NDArray
+    base: NDArray
+    wind: NDArray
+    carried: NDArray
+    former: NDArray
+    rates: NDArray
+    still: NDArray
+    masks: NDArray
+    surface: NDArray
+    lines: NDArray
+
+
+@inner
+def bounds(tile, columns, margin):
+    """Columns of the rows that hold the tile and a margin, in whole vectors."""
+    lo = (tile.begin - margin) // VECTOR * VECTOR
+    return lo, tile.begin + (columns + margin + VECTOR - 1) // VECTOR * VECTOR
+
+
+@inner
+def begin_stage(numbers, stages, tile, s, j, ny, lo, hi, rings):
+    """Prepare the first row of a stage: what it reads of the row in the south."""
+    depth, slots, wind = rings.state.shape[0], rings.masks.shape[0], rings.wind[s]
+    if j == 0:
+        # no row is in the south; any finite values will do, since the faces between are closed
+        copy(rings.state[-s % depth], rings.state[(-1 - s) % depth], lo, hi)
+    for at in range(max(j - 1, 0), j + 1):
+        if stages.has_wind:
+            wind_row(
+                rings.state[(at - s) % depth], rings.masks[at % slots], rings.surface[at % slots],
+                numbers.rows[at], numbers.levels, numbers.constants, wind[at % 2], rings.lines,
+                tile.step, lo, hi,
+            )  # fmt: skip
         else:
-            cpu_rows.load_field(rates[c], j, first, periodic, bits, tables.WET, one, into)
-    x, y = rings.flow[slot, 0], rings.flow[slot, 1]
-    length_x, length_y = row[tables.LENGTH_U], row[tables.LENGTH_NORTH]
-    cpu_rows.load_field(window.x, j, first, periodic, bits, tables.EAST, length_x, x)
-    cpu_rows.load_field(window.y, j, first, periodic, bits, tables.NORTH, length_y, y)
-    nz, w = bits.shape[0], rings.w[slot]
-    cpu_rows.load_field(window.w[:nz], j, first, periodic, bits, tables.WET, one, w[:nz])
-    w[nz, :] = row.dtype.type(0)
-    zos, source = rings.surface[slot, 0], rings.surface[slot, 1]
-    cpu_rows.load_field(window.zos, j, first, periodic, bits, tables.WET, one, zos)
-    cpu_rows.load_field(window.source, j, first, periodic, bits, tables.WET, one, source)
+            clear(wind[at % 2], lo, hi)
+    if j == 0:
+        copy(wind[0], wind[1], lo, hi)
+    for c in range(rings.former.shape[0]):
+        if j == 0:
+            clear(rings.carried[s, c], lo, hi)
+            continue
+        far, north = max(j - 2, 0), min(j + 1, ny - 1)
+        begin_limited(
+            rings.state[(far - s) % depth, c], rings.state[(j - 1 - s) % depth, c],
+            rings.state[(j - s) % depth, c], rings.state[(north - s) % depth, c],
+            rings.masks[(j - 2) % slots], rings.masks[(j - 1) % slots], rings.masks[j % slots],
+            rings.still[(j - 1) % slots], rings.carried[s, c], lo, hi,
+        )  # fmt: skip
 
 
-@kernel
-def press(numbers, s, j, lo, rings):
-    """Pressure and northward velocity of row `j` before stage `s`, from column `lo` on."""
-    slot, at, n = j % rings.rates.shape[0], j % rings.state.shape[1], rings.scratch.size
-    t, salt = rings.state[s, at, 0], rings.state[s, at, 1]
-    p, vg = rings.pressure[s, at, 0], rings.pressure[s, at, 1]
-    zos = rings.surface[slot, 0, 0]
-    cpu_rows.pressure_row(
-        t, salt, zos, numbers.levels, numbers.constants, rings.scratch, p, lo, n - lo
-    )
-    cpu_rows.northward_row(p, rings.bits[slot], numbers.rows[j], vg, lo + 1, n - lo - 1)
-
-
-@kernel
-def take_stage(numbers, stages, s, j, ny, lo, rings):
-    """Row `j` after stage `s`, from column `lo` on."""
-    hi = rings.scratch.size - lo
-    slots, depth = rings.rates.shape[0], rings.state.shape[1]
-    slot, at = j % slots, j % depth
-    # rows beyond the grid are not read through their closed faces: any finite one will do
-    south, north = max(j - 1, 0), min(j + 1, ny - 1)
-    bits, row, rates = rings.bits[slot], numbers.rows[j], rings.rates[slot]
-    levels, constants, new, old = numbers.levels, numbers.constants, stages.new[s], stages.old[s]
-    state, after = rings.state[s], rings.state[s + 1, at]
-    below, here, beyond = state[south % depth], state[at], state[north % depth]
-    flow, w = rings.flow, rings.w[slot]
-    cpu_rows.tracers_row(
-        below[0], here[0], beyond[0], below[1], here[1], beyond[1], flow[slot, 0],
-        flow[south % slots, 1], flow[slot, 1], w, bits, row, levels, constants, new, old,
-        rates[0], rates[1], after[0], after[1], lo, hi,
+@inner
+def take_stage(numbers, stages, tile, s, j, ny, lo, hi, rings):
+    """Row `j` after stage `s`."""
+    depth, slots = rings.state.shape[0], rings.masks.shape[0]
+    # the last row stands in for the one in the north of it: the faces between are closed
+    north = min(j + 1, ny - 1)
+    south, here = rings.state[(j - 1 - s) % depth], rings.state[(j - s) % depth]
+    masks, masks_north = rings.masks[j % slots], rings.masks[north % slots]
+    still, rates, base = rings.still[j % slots], rings.rates[j % slots], stages.base[s]
+    if base >= 0 and stages.own[s] == 1:
+        copy(here, rings.base[base, j % rings.base.shape[1]], lo, hi)
+    copy(rates, rings.former, lo, hi)
+    stage_row(
+        south, here, rings.state[(north - s) % depth], rings.wind[s, (j - 1) % 2],
+        rings.wind[s, j % 2], rings.masks[(j - 1) % slots], masks, masks_north, still,
+        rings.surface[north % slots], rates, numbers.rows[j], numbers.rows[north], numbers.levels,
+        numbers.constants, stages.has_wind, stages.new[s], stages.old[s], rings.lines, tile.step,
+        lo, hi,
     )  # fmt: skip
-    p = rings.pressure[s]
-    p_south, p_here, p_north = p[south % depth], p[at], p[north % depth]
-    cpu_rows.vorticity_row(
-        below[2], here[2], beyond[2], p_south[0], p_here[0], p_north[0], p_south[1], p_here[1],
-        p_north[1], w, rings.surface[slot, 1, 0], bits, row, levels, constants, new, old,
-        rings.scratch, rates[2], after[2], lo, hi,
-    )  # fmt: skip
-    if stages.other[s] != 0:
-        base = rings.state[stages.base[s], at]
-        for c in range(STATE):
-            blend(base[c], stages.other[s], stages.own[s], after[c], lo, hi)
+    for c in range(rings.former.shape[0]):
+        beyond = min(j + 2, ny - 1)
+        limited_row(
+            south[c], here[c], rings.state[(north - s) % depth, c],
+            rings.state[(beyond - s) % depth, c], masks, masks_north, still, rings.carried[s, c],
+            rings.former[c], rates[c], numbers.rows[j], numbers.levels, stages.new[s],
+            stages.old[s], rings.lines, tile.step, lo, hi,
+        )  # fmt: skip
+    if base >= 0 and stages.own[s] != 1:
+        blend(rings.base[base, j % rings.base.shape[1]], stages.own[s], south, lo, hi)
+
+
+@inner
+def blend(base, own, state, lo, hi):
+    """base + own * (state - base), in place."""
+    for c in range(state.shape[0]):
+        for k in range(state.shape[1]):
+            for i in range(lo, hi):
+                state[c, k, i] = base[c, k, i] + own * (state[c, k, i] - base[c, k, i])
 
 
 @kernel
-def blend(base, other, own, row, lo, hi):
-    """own * row + other * base, in place."""
-    for k in range(row.shape[0]):
-        for i in range(np.uint64(lo), np.uint64(hi)):
-            row[k, i] = own * row[k, i] + other * base[k, i]
-
-
-@kernel
-def store_row(rings, count, j, tile, last_pass, result, new_rates):
-    """Write row `j` after the last stage."""
-    slot, at = j % rings.rates.shape[0], j % rings.state.shape[1]
-    first = count * tile.reach
-    for c in range(STATE):
-        cpu_rows.store_field(rings.state[count, at, c], first, j, tile.west, tile.east, result[c])
-        if not last_pass:
-            rates = rings.rates[slot, c]
-            cpu_rows.store_field(rates, first, j, tile.west, tile.east, new_rates[c])
-
-
-@kernel
-def march_tile(window, rates, flags, numbers, stages, tile, rings, result, new_rates):
+def march_tile(window, rates, numbers, stages, tile, rings, kept, new_rates):
     """Take the stages in a tile.
 
     Args:
-        window: See `Window`.
-        rates: Tendencies before the first stage (3, nz, ny, nx); read unless `stages.first`.
-        flags: `tables.Tables.flags`.
-        numbers, stages, tile, rings: See there; the fields of `rings` hold anything.
-        result: Temperature, salinity, vorticity (3 of (nz, ny, nx)), written in the tile.
-        new_rates: Tendencies of the last stage; written in the tile unless `stages.last`.
+        window: See `cpu_load.Window`.
+        rates: Losses before the first stage (3, nz, ny, nx), read unless `stages.first`.
+        numbers, stages, tile, rings: See there; the rings hold anything.
+        kept: Temperature, salinity, vorticity after the last stages (3 of (.., nz, ny, nx)).
+        new_rates: Losses of the last stage (3, nz, ny, nx), written unless `stages.last`.
     """
-    count, slots, reach = stages.own.size, rings.rates.shape[0], tile.reach
-    ny = flags.shape[1]
-    start = max(tile.south - count * reach, 0)
-    stop = min(tile.north + count * reach, ny)
-    if not stages.pressure:
-        rings.pressure[:] = rings.pressure.dtype.type(0)
+    count, reach, ny = stages.own.size, tile.reach, window.flags.shape[1]
+    slots, depth = rings.masks.shape[0], rings.state.shape[0]
+    columns, first = tile.east - tile.west, tile.west - tile.begin
+    start, stop = max(tile.south - count * reach, 0), min(tile.north + count * reach, ny)
+    for line in rings.lines:
+        line[:] = rings.lines.dtype.type(0)
+    # the faces in the south of the first row are closed
+    clear(rings.masks[(start - 1) % slots], 0, rings.masks.shape[-1])
     for front in range(start, tile.north + count * reach):
         if front < stop:
-            load_row(window, rates, flags, numbers, stages.first, tile, front, count, rings)
+            at = front % slots
+            row = Row(
+                rings.state[front % depth], rings.rates[at], rings.still[at], rings.masks[at],
+                rings.surface[at],
+            )  # fmt: skip
+            south = rings.masks[(front - 1) % slots]
+            lo, hi = bounds(tile, columns, count * reach)
+            load_row(window, rates, stages.first, numbers, front, first, south, row, lo, hi)
         for s in range(count):
-            if stages.pressure:
-                newest = front - s * reach
-                margin = (count - s) * reach
-                if max(tile.south - margin, 0) <= newest < min(tile.north + margin, ny):
-                    press(numbers, s, newest, s * reach, rings)
-            j = front - (s + 1) * reach
-            margin = (count - s - 1) * reach
-            if max(tile.south - margin, 0) <= j < min(tile.north + margin, ny):
-                take_stage(numbers, stages, s, j, ny, (s + 1) * reach, rings)
+            j, margin = front - (s + 1) * reach, (count - s - 1) * reach
+            begin, end = max(tile.south - margin, 0), min(tile.north + margin, ny)
+            if begin <= j < end:
+                lo, hi = bounds(tile, columns, margin + reach)
+                if j == begin:
+                    begin_stage(numbers, stages, tile, s, j, ny, lo, hi, rings)
+                take_stage(numbers, stages, tile, s, j, ny, lo, hi, rings)
+                at = s - count + kept[0].shape[0]
+                if at >= 0 and tile.south <= j < tile.north:
+                    for c in range(STATE):
+                        after = rings.state[(j - 1 - s) % depth, c]
+                        store_row(after, tile.begin, j, tile.west, tile.east, kept[c][at])
         j = front - count * reach
-        if tile.south <= j:
-            store_row(rings, count, j, tile, stages.last, result, new_rates)
+        if tile.south <= j and not stages.last:
+            for c in range(STATE):
+                loss = rings.rates[j % slots, c]
+                store_row(loss, tile.begin, j, tile.west, tile.east, new_rates[c])

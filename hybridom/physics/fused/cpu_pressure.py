@@ -1,6 +1,7 @@
 """Pressure and geostrophic velocity of a row of cells, and their derivatives.
 
-Rows are those of `cpu_halo`; `row`, `levels` and `constants` are from `cpu_rows.Numbers`.
+Rows are those of `cpu_halo`, in the rings of `cpu_adjoint_band`; `rows`, `levels` and `constants`
+are from `cpu_rows.Numbers`.
 """
 
 from __future__ import annotations
@@ -9,97 +10,127 @@ import numpy as np
 
 from hybridom.physics.fused import cpu_rows, tables
 from hybridom.physics.fused.compiler import kernel
-from hybridom.physics.fused.cpu_halo import BOTH_X, BOTH_Y, MARGIN, SOUTH, WEST
+from hybridom.physics.fused.cpu_halo import (
+    BOTH_X,
+    BOTH_Y,
+    M_ZETA,
+    MARGIN,
+    PUSH,
+    SLOPE_V,
+    SOUTH,
+    WEST,
+    S,
+    T,
+    wrap,
+)
 
 
 @kernel
-def pressure_row(t, s, zos, levels, constants, total, p):
-    """Pressure (nz, n), Pa, of rows of temperature, salinity and sea-surface height (n,).
+def pressure_row(fields, at, zos, levels, constants, total, pressure):
+    """Pressure, Pa, of the row in slot `at`.
 
     Args:
+        fields, at: Ring of fields and slot.
+        zos: Sea-surface height (n,).
         total: Scratch (n,).
+        pressure: Ring, written.
     """
-    n, gravity = np.uint64(t.shape[1]), constants[cpu_rows.GRAVITY_]
+    lo, hi = np.uint64(MARGIN), np.uint64(zos.size - MARGIN)
     t_ref, s_ref = constants[cpu_rows.T_REF], constants[cpu_rows.S_REF]
     tt, ss = constants[cpu_rows.THERMAL_SQUARE], constants[cpu_rows.HALINE_SQUARE]
     ts, surface = constants[cpu_rows.MIXED], constants[cpu_rows.SURFACE]
-    for i in range(n):
+    gravity = constants[cpu_rows.GRAVITY_]
+    for i in range(lo, hi):
         total[i] = surface * zos[i]
-    for k in range(t.shape[0]):
+    for k in range(fields.shape[2]):
         thermal, haline = levels[k, cpu_rows.THERMAL], levels[k, cpu_rows.HALINE]
         layer, below = gravity * levels[k, tables.DZ], gravity * levels[k, tables.BELOW_LEVEL]
-        for i in range(n):
-            ta, sa = t[k, i] - t_ref, s[k, i] - s_ref
+        for i in range(lo, hi):
+            ta, sa = fields[at, T, k, i] - t_ref, fields[at, S, k, i] - s_ref
             rho = (thermal + tt * ta + ts * sa) * ta + (haline + ss * sa) * sa
             down = total[i] + layer * rho
             total[i] = down
-            p[k, i] = down - below * rho
+            pressure[at, k, i] = down - below * rho
+        wrap(pressure[at, k])
 
 
 @kernel
-def northward_row(p, bits, row, vg):
-    """Northward geostrophic velocity (nz, n), m s-1, but for the outermost columns."""
-    o, zero, whole = np.uint64(1), p.dtype.type(0), row[tables.GEOSTROPHIC] * row[tables.DX_INVERSE]
-    half = p.dtype.type(0.5) * whole
-    for k in range(p.shape[0]):
-        for i in range(o, np.uint64(p.shape[1]) - o):
-            f, here = bits[k, i], p[k, i]
-            east, west = p[k, i + o] - here, here - p[k, i - o]
+def northward_row(pressure, bits, at, rows, j, northward):
+    """Northward geostrophic velocity, m s-1, of row `j`, without margins.
+
+    Args:
+        pressure, bits, at: Rings and slot.
+        northward: Ring, written.
+    """
+    o, zero = np.uint64(1), pressure.dtype.type(0)
+    whole = rows[j, tables.GEOSTROPHIC] * rows[j, tables.DX_INVERSE]
+    half = pressure.dtype.type(0.5) * whole
+    for k in range(bits.shape[1]):
+        for i in range(np.uint64(MARGIN), np.uint64(bits.shape[2] - MARGIN)):
+            f, here = bits[at, k, i], pressure[at, k, i]
+            east, west = pressure[at, k, i + o] - here, here - pressure[at, k, i - o]
             east = east if f & np.uint8(tables.EAST) else zero
             west = west if f & np.uint8(WEST) else zero
             share = half if f & np.uint8(BOTH_X) else whole
-            vg[k, i] = share * (east + west)
+            northward[at, k, i] = share * (east + west)
 
 
 @kernel
-def eastward_level(p_south, p, p_north, bits, row, k, ug):
-    """Eastward geostrophic velocity (n,), m s-1, of level `k` of three rows of pressure."""
-    step_south, step_north = row[tables.DY_SOUTH_INVERSE], row[tables.DY_NORTH_INVERSE]
-    zero, whole = p.dtype.type(0), -row[tables.GEOSTROPHIC]
-    half = p.dtype.type(0.5) * whole
-    for i in range(np.uint64(p.shape[1])):
-        f, here = bits[k, i], p[k, i]
-        north, south = step_north * (p_north[k, i] - here), step_south * (here - p_south[k, i])
-        north = north if f & np.uint8(tables.NORTH) else zero
-        south = south if f & np.uint8(SOUTH) else zero
-        share = half if f & np.uint8(BOTH_Y) else whole
-        ug[i] = share * (north + south)
-
-
-@kernel
-def pressure_reverse_row(
-    slope_south, slope, push_south, push, mz, bits, row, levels, constants, gain, push_x, total,
-    change,
-):  # fmt: skip
-    """Derivatives with respect to density and sea-surface height.
+def eastward_level(pressure, bits, south, at, north, rows, j, k, ug):
+    """Eastward geostrophic velocity (n,), m s-1, of row `j`, level `k`.
 
     Args:
-        slope_south, slope, push_south, push: Results of `cpu_reverse.vorticity_north_row`.
-        mz: See `cpu_reverse`.
-        bits: Row of bits.
-        gain, push_x: Scratch (n,).
-        total: Result (n,), with respect to g rho0 times the sea-surface height.
-        change: Result (nz, n), with respect to density.
+        pressure, bits: Rings.
+        south, at, north: Slots of the rows around.
+        ug: Result.
     """
-    o, zero, nz = np.uint64(1), mz.dtype.type(0), mz.shape[0]
-    lo, hi = np.uint64(MARGIN), np.uint64(mz.shape[1] - MARGIN)
-    beta = constants[cpu_rows.PLANETARY] * row[tables.BETA] / row[tables.AREA_INVERSE]
-    whole = row[tables.GEOSTROPHIC] * row[tables.DX_INVERSE]
-    half = mz.dtype.type(0.5) * whole
+    step_south, step_north = rows[j, tables.DY_SOUTH_INVERSE], rows[j, tables.DY_NORTH_INVERSE]
+    zero, whole = ug.dtype.type(0), -rows[j, tables.GEOSTROPHIC]
+    half = ug.dtype.type(0.5) * whole
+    for i in range(np.uint64(MARGIN), np.uint64(ug.size - MARGIN)):
+        f, here = bits[at, k, i], pressure[at, k, i]
+        rise = step_north * (pressure[north, k, i] - here)
+        fall = step_south * (here - pressure[south, k, i])
+        rise = rise if f & np.uint8(tables.NORTH) else zero
+        fall = fall if f & np.uint8(SOUTH) else zero
+        share = half if f & np.uint8(BOTH_Y) else whole
+        ug[i] = share * (rise + fall)
+    wrap(ug)
+
+
+@kernel
+def pressure_reverse_level(
+    faces, side, fields, bits, at, rows, j, levels, constants, k, gain, push_x, total, change
+):
+    """Derivatives with respect to density at level `k`, after those at the levels below.
+
+    Args:
+        faces, side: Ring of northern faces, and the slot of this row.
+        fields, bits, at: Rings, and the slot of this row.
+        j: Row of the grid.
+        gain, push_x: Scratch (n,).
+        total: Derivative with respect to the pressure of the levels below (n,); of this one, too,
+            as a result. That of all levels is the one with respect to the surface pressure.
+        change: Result (n,).
+    """
+    o, zero, other = np.uint64(1), gain.dtype.type(0), 1 - side
+    lo, hi = np.uint64(MARGIN), np.uint64(gain.size - MARGIN)
+    beta = constants[cpu_rows.PLANETARY] * rows[j, tables.BETA] / rows[j, tables.AREA_INVERSE]
+    whole = rows[j, tables.GEOSTROPHIC] * rows[j, tables.DX_INVERSE]
+    half = gain.dtype.type(0.5) * whole
     gravity = constants[cpu_rows.GRAVITY_]
+    layer, below = gravity * levels[k, tables.DZ], gravity * levels[k, tables.BELOW_LEVEL]
     for i in range(lo, hi):
-        total[i] = zero
-    for upwards in range(nz):
-        k = nz - 1 - upwards
-        layer, below = gravity * levels[k, tables.DZ], gravity * levels[k, tables.BELOW_LEVEL]
-        for i in range(lo - o, hi + o):
-            share = half if bits[k, i] & np.uint8(BOTH_X) else whole
-            gain[i] = share * (slope_south[k, i] + slope[k, i] - beta * mz[k, i])
-        for i in range(lo - o, hi):
-            both = gain[i] + gain[i + o]
-            push_x[i] = both if bits[k, i] & np.uint8(tables.EAST) else zero
-        for i in range(lo, hi):
-            p = (push_x[i - o] - push_x[i]) + (push_south[k, i] - push[k, i])
-            deeper = total[i] + p
-            total[i] = deeper
-            change[k, i] = layer * deeper - below * p
+        share = half if bits[at, k, i] & np.uint8(BOTH_X) else whole
+        slopes = faces[other, SLOPE_V, k, i] + faces[side, SLOPE_V, k, i]
+        gain[i] = share * (slopes - beta * fields[at, M_ZETA, k, i])
+    wrap(gain)
+    for i in range(lo, hi):
+        both = gain[i] + gain[i + o]
+        push_x[i] = both if bits[at, k, i] & np.uint8(tables.EAST) else zero
+    wrap(push_x)
+    for i in range(lo, hi):
+        p = push_x[i - o] - push_x[i] + (faces[other, PUSH, k, i] - faces[side, PUSH, k, i])
+        deeper = total[i] + p
+        total[i] = deeper
+        change[i] = layer * deeper - below * p

@@ -1,11 +1,12 @@
 """Derivatives of the tendencies in a row of cells, in gather form.
 
-The equations are those of `cpu_adjoint`. `mt`, `ms` and `mz` are M of temperature, salinity and
-vorticity: the derivatives with respect to their tendencies, divided by the areas of the cells. What
-passes a face, q, is computed once for the cells on both sides.
+The equations are those of `cpu_adjoint`. `M_T`, `M_S` and `M_ZETA` are M of temperature, salinity
+and vorticity: the derivatives with respect to their tendencies, divided by the areas of the cells.
+What passes a face, q, is computed once for the cells on both sides.
 
-Rows are those of `cpu_halo`; `bits` are a row of bits, and `row`, `levels` and `constants` are from
-`cpu_rows.Numbers`.
+Rows are those of `cpu_halo`, in the slots of the rings of `cpu_adjoint_band`: `at` is the slot of
+row `j` of the grid, `south` and `north` are those of its neighbours; `rows`, `levels` and
+`constants` are from `cpu_rows.Numbers`.
 """
 
 from __future__ import annotations
@@ -14,219 +15,237 @@ import numpy as np
 
 from hybridom.physics.fused import cpu_rows, tables
 from hybridom.physics.fused.compiler import kernel
-from hybridom.physics.fused.cpu_halo import BOTH_Y, MARGIN
+from hybridom.physics.fused.cpu_halo import (
+    BOTH_Y,
+    M_S,
+    M_T,
+    M_ZETA,
+    MARGIN,
+    PUSH,
+    Q_S,
+    Q_T,
+    Q_ZETA,
+    SLOPE_V,
+    SLOPE_Y,
+    ZETA,
+    S,
+    T,
+    wrap,
+)
 from hybridom.physics.fused.cpu_pressure import eastward_level
 
 
 @kernel
 def eastward_reverse_row(
-    p_south, p, p_north, zeta, mz, bits, row, constants, ug, q, slope, gain, change
-):  # fmt: skip
+    pressure, fields, bits, south, at, north, rows, j, constants, ug, q, slope, gain, change
+):
     """Zonal transport of vorticity, and its part in the derivative with respect to pressure.
 
     Args:
-        p_south, p, p_north: Rows of pressure, Pa.
-        zeta: Vorticity, s-1, zero on land.
-        mz: See above.
+        pressure, fields, bits: Rings.
         ug, q, slope: Scratch (n,).
-        gain: Result (nz, n): derivative with respect to the sum of the slopes of pressure on the
+        gain: Ring, written: derivative with respect to the sum of the slopes of pressure on the
             southern and the northern face.
-        change: Result (nz, n): derivative with respect to `zeta`, zonal part.
+        change: Ring, written: derivative with respect to vorticity, zonal part.
     """
-    o, zero, half = np.uint64(1), p.dtype.type(0), p.dtype.type(0.5)
-    lo, hi = np.uint64(MARGIN), np.uint64(p.shape[1] - MARGIN)
-    flow = half * constants[cpu_rows.ADVECTION] * row[tables.LENGTH_U]
-    mix = constants[cpu_rows.VISCOSITY] * row[tables.LENGTH_U] * row[tables.DX_INVERSE]
-    whole = -row[tables.GEOSTROPHIC] * flow
+    o, zero, half = np.uint64(1), ug.dtype.type(0), ug.dtype.type(0.5)
+    lo, hi = np.uint64(MARGIN), np.uint64(ug.size - MARGIN)
+    flow = half * constants[cpu_rows.ADVECTION] * rows[j, tables.LENGTH_U]
+    mix = constants[cpu_rows.VISCOSITY] * rows[j, tables.LENGTH_U] * rows[j, tables.DX_INVERSE]
+    whole = -rows[j, tables.GEOSTROPHIC] * flow
     half = half * whole
-    for k in range(p.shape[0]):
-        eastward_level(p_south, p, p_north, bits, row, k, ug)
-        for i in range(lo - o, hi):
-            is_open = (bits[k, i] & np.uint8(tables.EAST)) != 0
-            here, east = mz[k, i], mz[k, i + o]
-            u, rise = ug[i] + ug[i + o], zeta[k, i] - zeta[k, i + o]
+    for k in range(bits.shape[1]):
+        eastward_level(pressure, bits, south, at, north, rows, j, k, ug)
+        for i in range(lo, hi):
+            is_open = (bits[at, k, i] & np.uint8(tables.EAST)) != 0
+            here, east = fields[at, M_ZETA, k, i], fields[at, M_ZETA, k, i + o]
+            u, rise = ug[i] + ug[i + o], fields[at, ZETA, k, i] - fields[at, ZETA, k, i + o]
             into = east if u > zero else here
             passing, product = flow * u * into + mix * (east - here), rise * into
             q[i] = passing if is_open else zero
             slope[i] = product if is_open else zero
+        wrap(q)
+        wrap(slope)
         for i in range(lo, hi):
-            share = half if bits[k, i] & np.uint8(BOTH_Y) else whole
-            gain[k, i] = share * (slope[i - o] + slope[i])
-            change[k, i] = q[i] - q[i - o]
+            share = half if bits[at, k, i] & np.uint8(BOTH_Y) else whole
+            gain[at, k, i] = share * (slope[i - o] + slope[i])
+            change[at, k, i] = q[i] - q[i - o]
 
 
 @kernel
-def vorticity_north_row(
-    vg, vg_north, zeta, zeta_north, mz, mz_north, gain, gain_north, bits, row, constants, q, slope,
-    push,
-):  # fmt: skip
-    """Northern faces: transport of vorticity, and derivatives with respect to pressure.
+def vorticity_north_level(
+    northward, gain, fields, bits, at, north, rows, j, constants, k, faces, side
+):
+    """Northern faces of level `k`: transport of vorticity, and derivatives of pressure.
 
     Args:
-        vg, vg_north: Rows of northward velocity at centres, m s-1.
-        zeta, zeta_north, mz, mz_north: See `eastward_reverse_row`.
-        gain, gain_north: Results of `eastward_reverse_row`.
-        q: Result (nz, n): see above.
-        slope: Result (nz, n): derivative with respect to the northward velocity of both cells.
-        push: Result (nz, n): derivative with respect to the pressure in the north, and minus that
-            with respect to the pressure here, by the slope of pressure on the face.
+        northward: Ring of northward velocity at centres.
+        gain: Ring, see `eastward_reverse_row`.
+        fields, bits: Rings.
+        faces, side: Ring of northern faces and its slot; `Q_ZETA` is written, `SLOPE_V`, the
+            derivative with respect to the northward velocity of both cells, and `PUSH`, that with
+            respect to the pressure in the north, and minus that with respect to the pressure here,
+            by the slope of pressure on the face.
     """
-    zero, half = vg.dtype.type(0), vg.dtype.type(0.5)
-    flow = half * constants[cpu_rows.ADVECTION] * row[tables.LENGTH_NORTH]
-    mix = constants[cpu_rows.VISCOSITY] * row[tables.LENGTH_NORTH] * row[tables.DY_NORTH_INVERSE]
-    step = row[tables.DY_NORTH_INVERSE]
-    for k in range(vg.shape[0]):
-        for i in range(np.uint64(MARGIN - 1), np.uint64(vg.shape[1] - MARGIN + 1)):
-            is_open = (bits[k, i] & np.uint8(tables.NORTH)) != 0
-            here, north = mz[k, i], mz_north[k, i]
-            v, rise = vg[k, i] + vg_north[k, i], zeta[k, i] - zeta_north[k, i]
-            into = north if v > zero else here
-            passing, product = flow * v * into + mix * (north - here), flow * rise * into
-            both = step * (gain[k, i] + gain_north[k, i])
-            q[k, i] = passing if is_open else zero
-            slope[k, i] = product if is_open else zero
-            push[k, i] = both if is_open else zero
+    zero, half = gain.dtype.type(0), gain.dtype.type(0.5)
+    length, step = rows[j, tables.LENGTH_NORTH], rows[j, tables.DY_NORTH_INVERSE]
+    flow = half * constants[cpu_rows.ADVECTION] * length
+    mix = constants[cpu_rows.VISCOSITY] * length * step
+    for i in range(np.uint64(MARGIN), np.uint64(bits.shape[2] - MARGIN)):
+        is_open = (bits[at, k, i] & np.uint8(tables.NORTH)) != 0
+        here, beyond = fields[at, M_ZETA, k, i], fields[north, M_ZETA, k, i]
+        v = northward[at, k, i] + northward[north, k, i]
+        rise = fields[at, ZETA, k, i] - fields[north, ZETA, k, i]
+        into = beyond if v > zero else here
+        passing, product = flow * v * into + mix * (beyond - here), flow * rise * into
+        both = step * (gain[at, k, i] + gain[north, k, i])
+        faces[side, Q_ZETA, k, i] = passing if is_open else zero
+        faces[side, SLOPE_V, k, i] = product if is_open else zero
+        faces[side, PUSH, k, i] = both if is_open else zero
 
 
 @kernel
-def tracers_north_row(
-    t, t_north, s, s_north, mt, mt_north, ms, ms_north, bits, row, constants, v, j, slope, q_t, q_s
-):  # fmt: skip
-    """Northern faces: transport of temperature and salinity.
+def tracers_north_level(fields, bits, at, north, rows, j, constants, v, k, faces, side):
+    """Northern faces of level `k`: transport of temperature and salinity.
 
     Args:
-        t, t_north, s, s_north: Rows of temperature and salinity, zero on land.
-        mt, mt_north, ms, ms_north: See above.
+        fields, bits: Rings.
         v: Northward velocity (nz, ny+1, nx).
-        j: Row of the grid.
-        slope: Result (nz, n): derivative with respect to the transport.
-        q_t, q_s: Results (nz, n): see above.
+        faces, side: Ring of northern faces and its slot; `Q_T`, `Q_S` are written and `SLOPE_Y`,
+            the derivative with respect to the transport.
     """
-    zero, lo, face = mt.dtype.type(0), np.uint64(MARGIN), np.uint64(j + 1)
-    length = row[tables.LENGTH_NORTH]
-    mix = constants[cpu_rows.LATERAL] * length * row[tables.DY_NORTH_INVERSE]
-    for k in range(t.shape[0]):
-        for i in range(np.uint64(v.shape[2])):
-            c = lo + i
-            is_open = (bits[k, c] & np.uint8(tables.NORTH)) != 0
-            flow = length * v[k, face, i]
-            here, north = mt[k, c], mt_north[k, c]
-            into = north if flow > zero else here
-            passing, product = flow * into + mix * (north - here), (t[k, c] - t_north[k, c]) * into
-            q_t[k, c] = passing if is_open else zero
-            here, north = ms[k, c], ms_north[k, c]
-            into = north if flow > zero else here
-            passing = flow * into + mix * (north - here)
-            product += (s[k, c] - s_north[k, c]) * into
-            q_s[k, c] = passing if is_open else zero
-            slope[k, c] = product if is_open else zero
+    zero, lo, face = faces.dtype.type(0), np.uint64(MARGIN), np.uint64(j + 1)
+    length = rows[j, tables.LENGTH_NORTH]
+    mix = constants[cpu_rows.LATERAL] * length * rows[j, tables.DY_NORTH_INVERSE]
+    for i in range(np.uint64(v.shape[2])):
+        c = lo + i
+        is_open = (bits[at, k, c] & np.uint8(tables.NORTH)) != 0
+        flow = length * v[k, face, i]
+        here, beyond = fields[at, M_T, k, c], fields[north, M_T, k, c]
+        into = beyond if flow > zero else here
+        passing = flow * into + mix * (beyond - here)
+        product = (fields[at, T, k, c] - fields[north, T, k, c]) * into
+        faces[side, Q_T, k, c] = passing if is_open else zero
+        here, beyond = fields[at, M_S, k, c], fields[north, M_S, k, c]
+        into = beyond if flow > zero else here
+        passing = flow * into + mix * (beyond - here)
+        product += (fields[at, S, k, c] - fields[north, S, k, c]) * into
+        faces[side, Q_S, k, c] = passing if is_open else zero
+        faces[side, SLOPE_Y, k, c] = product if is_open else zero
 
 
 @kernel
-def tracers_east_level(t, s, mt, ms, bits, row, constants, u, j, k, slope, q_t, q_s):
-    """Eastern faces of level `k`, as `tracers_north_row`.
+def tracers_east_level(fields, bits, at, rows, j, constants, u, k, slope, q_t, q_s):
+    """Eastern faces of level `k`, as `tracers_north_level`.
 
     Args:
+        fields, bits: Rings.
         u: Eastward velocity (nz, ny, nx+1).
         slope, q_t, q_s: Results (n,).
     """
-    zero, before, length = mt.dtype.type(0), np.uint64(MARGIN - 1), row[tables.LENGTH_U]
-    o, mix = np.uint64(1), constants[cpu_rows.LATERAL] * length * row[tables.DX_INVERSE]
-    for i in range(np.uint64(u.shape[2])):
-        c = before + i
-        is_open = (bits[k, c] & np.uint8(tables.EAST)) != 0
-        flow = length * u[k, j, i]
-        here, east = mt[k, c], mt[k, c + o]
-        into = east if flow > zero else here
-        passing, product = flow * into + mix * (east - here), (t[k, c] - t[k, c + o]) * into
-        q_t[c] = passing if is_open else zero
-        here, east = ms[k, c], ms[k, c + o]
+    zero, o, lo = slope.dtype.type(0), np.uint64(1), np.uint64(MARGIN)
+    length = rows[j, tables.LENGTH_U]
+    mix = constants[cpu_rows.LATERAL] * length * rows[j, tables.DX_INVERSE]
+    for i in range(np.uint64(u.shape[2] - 1)):
+        c = lo + i
+        is_open = (bits[at, k, c] & np.uint8(tables.EAST)) != 0
+        flow = length * u[k, j, i + o]
+        here, east = fields[at, M_T, k, c], fields[at, M_T, k, c + o]
         into = east if flow > zero else here
         passing = flow * into + mix * (east - here)
-        product += (s[k, c] - s[k, c + o]) * into
+        product = (fields[at, T, k, c] - fields[at, T, k, c + o]) * into
+        q_t[c] = passing if is_open else zero
+        here, east = fields[at, M_S, k, c], fields[at, M_S, k, c + o]
+        into = east if flow > zero else here
+        passing = flow * into + mix * (east - here)
+        product += (fields[at, S, k, c] - fields[at, S, k, c + o]) * into
         q_s[c] = passing if is_open else zero
         slope[c] = product if is_open else zero
+    wrap(q_t)
+    wrap(q_s)
 
 
 @kernel
-def tracers_top_level(t, s, mt, ms, bits, row, levels, constants, w, j, k, slope, q_t, q_s):
-    """Upper faces of level `k`, as `tracers_north_row`; nothing is carried through the surface.
+def tracers_top_level(fields, bits, at, rows, j, levels, constants, w, k, slope, q_t, q_s):
+    """Upper faces of level `k`, as `tracers_north_level`; nothing is carried through the surface.
 
     Args:
+        fields, bits: Rings.
         w: Upward velocity (nz+1, ny, nx).
         slope, q_t, q_s: Results (n,).
     """
-    zero, one, lo = mt.dtype.type(0), mt.dtype.type(1), np.uint64(MARGIN)
-    area, up = one / row[tables.AREA_INVERSE], max(k - 1, 0)
+    zero, one, lo = slope.dtype.type(0), slope.dtype.type(1), np.uint64(MARGIN)
+    area, up = one / rows[j, tables.AREA_INVERSE], max(k - 1, 0)
     from_here, from_up = area * levels[k, tables.DZ_INVERSE], area * levels[up, tables.DZ_INVERSE]
     mix = constants[cpu_rows.VERTICAL] * levels[k, tables.DZ_UPPER_INVERSE]
     mask = np.uint8(tables.WET if k > 0 else 0)
     for i in range(np.uint64(w.shape[2])):
         c = lo + i
-        is_open = (bits[k, c] & mask) != 0
+        is_open = (bits[at, k, c] & mask) != 0
         flow = w[k, j, i]
-        here, above = from_here * mt[k, c], from_up * mt[up, c]
-        into = above if flow > zero else here
-        passing, product = flow * into + mix * (above - here), (t[k, c] - t[up, c]) * into
-        q_t[c] = passing if is_open else zero
-        here, above = from_here * ms[k, c], from_up * ms[up, c]
+        here, above = from_here * fields[at, M_T, k, c], from_up * fields[at, M_T, up, c]
         into = above if flow > zero else here
         passing = flow * into + mix * (above - here)
-        product += (s[k, c] - s[up, c]) * into
+        product = (fields[at, T, k, c] - fields[at, T, up, c]) * into
+        q_t[c] = passing if is_open else zero
+        here, above = from_here * fields[at, M_S, k, c], from_up * fields[at, M_S, up, c]
+        into = above if flow > zero else here
+        passing = flow * into + mix * (above - here)
+        product += (fields[at, S, k, c] - fields[at, S, up, c]) * into
         q_s[c] = passing if is_open else zero
         slope[c] = product if is_open else zero
 
 
 @kernel
-def finish_level(
-    field, other, rise, square, mixed, change, q_x, q_south, q_north, q_top, q_bottom, bits, own,
-    after, older, j, k, result,
+def finish_tracer_level(
+    own, other, rise, square, mixed, density, q_x, q, q_top, q_bottom, fields, bits, at, faces,
+    side, first, after, third, j, k, result,
 ):  # fmt: skip
     """Write the derivative with respect to a tracer before a stage, at level `k`.
 
     Args:
-        field, other: The tracer, and the other of temperature and salinity.
+        own, other: `T` and `S`, or the other way round.
         rise, square, mixed: Derivative of density with respect to the tracer where both are zero,
             and the derivatives of that with respect to the tracer and to the other one.
-        change: Result of `cpu_pressure.pressure_reverse_row`.
-        q_x, q_south, q_north, q_top, q_bottom: What passes the faces, see above.
-        own, after: Weight and derivative with respect to the tracer after the stage.
-        older: Weight of what `result` holds.
-        j: Row of the grid.
+        density: Result of `cpu_pressure.pressure_reverse_level`.
+        q_x, q_top, q_bottom: What passes the eastern, upper and lower faces (n,).
+        q: `Q_T` or `Q_S`.
+        fields, bits, faces, side: Rings, and slot of `faces`.
+        first, after: Weight and derivative with respect to the tracer after the stage.
+        third: Weight of what `result` holds.
         result: (nz, ny, nx), zero on land.
     """
-    o, zero, lo = np.uint64(1), change.dtype.type(0), np.uint64(MARGIN)
+    o, zero, lo, below = np.uint64(1), density.dtype.type(0), np.uint64(MARGIN), 1 - side
     for i in range(np.uint64(result.shape[2])):
         c = lo + i
-        slope = rise + square * field[k, c] + mixed * other[k, c]
-        new = own * after[k, j, i] + older * result[k, j, i] + change[k, c] * slope
-        new += (q_x[c] - q_x[c - o]) + (q_north[k, c] - q_south[k, c]) + (q_top[c] - q_bottom[c])
-        result[k, j, i] = new if bits[k, c] & np.uint8(tables.WET) else zero
+        slope = rise + square * fields[at, own, k, c] + mixed * fields[at, other, k, c]
+        new = first * after[k, j, i] + third * result[k, j, i] + density[c] * slope
+        new += (q_x[c] - q_x[c - o]) + (faces[side, q, k, c] - faces[below, q, k, c])
+        new += q_top[c] - q_bottom[c]
+        result[k, j, i] = new if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
 @kernel
-def finish_vorticity_row(change, q_south, q_north, bits, own, after, older, j, result):
-    """Write the derivative with respect to vorticity before a stage.
+def finish_vorticity_level(change, bits, at, faces, side, first, after, third, j, k, result):
+    """Write the derivative with respect to vorticity before a stage, at level `k`.
 
     Args:
-        change: Result of `eastward_reverse_row`.
-        q_south, q_north: Results of `vorticity_north_row`.
-        own, after, older, j, result: As for `finish_level`.
+        change: Ring, see `eastward_reverse_row`.
+        bits, faces, side, first, after, third, result: As for `finish_tracer_level`.
     """
-    zero, lo = change.dtype.type(0), np.uint64(MARGIN)
-    for k in range(change.shape[0]):
-        for i in range(np.uint64(result.shape[2])):
-            c = lo + i
-            new = own * after[k, j, i] + older * result[k, j, i]
-            new += change[k, c] + (q_north[k, c] - q_south[k, c])
-            result[k, j, i] = new if bits[k, c] & np.uint8(tables.WET) else zero
+    zero, lo, below = change.dtype.type(0), np.uint64(MARGIN), 1 - side
+    for i in range(np.uint64(result.shape[2])):
+        c = lo + i
+        new = first * after[k, j, i] + third * result[k, j, i] + change[at, k, c]
+        new += faces[side, Q_ZETA, k, c] - faces[below, Q_ZETA, k, c]
+        result[k, j, i] = new if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
 @kernel
-def add_row(weight, field, j, bits, result):
+def add_row(weight, field, bits, at, j, result):
     """Add row `j` of a field times `weight` to that of `result` (nz, ny, nx), but on land."""
     zero, lo = result.dtype.type(0), np.uint64(MARGIN)
     for k in range(result.shape[0]):
         for i in range(np.uint64(result.shape[2])):
             more = weight * field[k, j, i]
-            result[k, j, i] += more if bits[k, lo + i] & np.uint8(tables.WET) else zero
+            result[k, j, i] += more if bits[at, k, lo + i] & np.uint8(tables.WET) else zero

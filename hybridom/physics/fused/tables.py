@@ -29,7 +29,8 @@ WET, EAST, NORTH, BELOW = 1, 2, 4, 8
     DY_NORTH,  # distance to the centres in the north, m
     CORNER_SOUTH_INVERSE,  # 1 / area around a southern corner, m-2
     CORNER_NORTH_INVERSE,  # 1 / area around a northern corner, m-2
-) = range(15)
+    AREA,  # m2
+) = range(16)
 
 # rows of `Tables.levels`
 (
@@ -48,7 +49,7 @@ class Tables(nn.Module):
     Attributes:
         flags: (nz, ny, nx), uint8: `WET` cells, and whether their `EAST`ern, `NORTH`ern and lower
             (`BELOW`) faces are open.
-        rows: (15, ny), metrics that are the same in every column; see the names above.
+        rows: (16, ny), metrics that are the same in every column; see the names above.
         levels: (6, nz), metrics of the levels.
     """
 
@@ -104,6 +105,7 @@ def _rows(geometry: Geometry, f_min: float) -> Tensor:
         DY_NORTH: dy[1:],
         CORNER_SOUTH_INVERSE: 1 / corners[:-1],
         CORNER_NORTH_INVERSE: 1 / corners[1:],
+        AREA: g.area[:, 0],
     }
     return torch.stack([columns[i] for i in range(len(columns))])
 

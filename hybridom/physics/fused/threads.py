@@ -20,7 +20,7 @@ ALIGNMENT = 64  # bytes, a cache line
 
 
 class _Workers:
-    """The pool of one process, made when it is first needed, and its free work memory."""
+    """The pools of one process, by their size, and its free work memory."""
 
     def __init__(self) -> None:
         self.reset()
@@ -28,36 +28,33 @@ class _Workers:
     def reset(self) -> None:
         """Forget everything, as a forked process must: threads do not survive the fork."""
         self.lock = threading.Lock()
-        self.pool: ThreadPoolExecutor | None = None
-        self.size = 0
+        self.pools: dict[int, ThreadPoolExecutor] = {}
         self.free: list[NDArray[np.uint8]] = []
 
-    def executor(self, size: int) -> ThreadPoolExecutor:
+    def pool(self, size: int) -> ThreadPoolExecutor:
         with self.lock:
-            if self.pool is None or self.size != size:
-                # threads of the former pool end when those who still use it have finished
-                if self.pool is not None:
-                    self.pool.shutdown(wait=False)
-                self.pool = ThreadPoolExecutor(size, thread_name_prefix="hybridom")
-                self.size = size
-            return self.pool
+            if size not in self.pools:
+                self.pools[size] = ThreadPoolExecutor(size, thread_name_prefix="hybridom")
+            return self.pools[size]
 
     def take(self, size: int) -> NDArray[np.uint8]:
+        """Memory of at least `size` bytes; pieces that are too small are given up."""
         with self.lock:
             while self.free:
                 found = self.free.pop()
                 if found.size >= size:
                     return found
-        return np.empty(size, np.uint8)
+        return np.empty(size + ALIGNMENT, np.uint8)
 
     def give(self, memory: NDArray[np.uint8]) -> None:
         with self.lock:
-            if len(self.free) < max(self.size, 1):
+            if len(self.free) < torch.get_num_threads():
                 self.free.append(memory)
 
 
 _workers = _Workers()
-os.register_at_fork(after_in_child=_workers.reset)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.reset)
 
 
 def run(tasks: Sequence[Callable[[], None]]) -> None:
@@ -66,12 +63,12 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
     Returns, or raises what a task raised, only after all of them have ended: they write to memory
     that the caller owns.
     """
-    size = min(torch.get_num_threads(), len(tasks))
-    if size < 2:
+    threads = torch.get_num_threads()
+    if min(threads, len(tasks)) < 2:
         for task in tasks:
             task()
         return
-    pool = _workers.executor(torch.get_num_threads())
+    pool = _workers.pool(threads)
     futures = [pool.submit(task) for task in tasks]
     try:
         for future in futures:
@@ -83,7 +80,9 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 class Memory:
-    """Work memory for one task at a time, which later ones use again; a context manager.
+    """Work memory of a task, which holds anything and which later tasks use again.
+
+    A context manager that gives the arrays.
 
     Args:
         arrays: Shape and type of each array.
@@ -91,16 +90,16 @@ class Memory:
 
     def __init__(self, arrays: Sequence[tuple[tuple[int, ...], np.dtype]]) -> None:
         self.arrays = arrays
-        sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in arrays]
-        self.offsets = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)])
-        self.sizes = sizes
+        self.sizes = [int(np.prod(shape)) * dtype.itemsize for shape, dtype in arrays]
+        self.offsets = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in self.sizes)])
 
     def __enter__(self) -> list[NDArray]:
         self.memory = _workers.take(int(self.offsets[-1]))
-        parts = zip(self.arrays, self.offsets[:-1], self.sizes, strict=True)
+        start = -self.memory.ctypes.data % ALIGNMENT
+        parts = zip(self.arrays, self.offsets[:-1] + start, self.sizes, strict=True)
         return [
-            self.memory[start : start + size].view(dtype).reshape(shape)
-            for (shape, dtype), start, size in parts
+            self.memory[begin : begin + size].view(dtype).reshape(shape)
+            for (shape, dtype), begin, size in parts
         ]
 
     def __exit__(self, *_: object) -> None:
