@@ -31,3 +31,8 @@ OPTIONS: dict[str, Any] = {
 kernel = njit(**OPTIONS)
 # of kernels that only others call: compiled faster, without what Python needs for a call
 inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS)  # type: ignore[call-overload]
+# of such kernels that make no arrays: without counts of references, which take as long as a loop
+# over a short row
+bare = njit(  # type: ignore[call-overload]
+    _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **OPTIONS
+)

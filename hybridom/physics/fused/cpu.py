@@ -68,8 +68,8 @@ def window_of(start: Start, metrics: Metrics, settings: Settings, b: int) -> Win
     return Window((t, s, zeta), u, v, w, zos, source, flags, periodic)
 
 
-def passes(settings: Settings, dtype: np.dtype) -> Iterator[Stages]:
-    """The stages of a day, in as many passes over memory as they take."""
+def passes(settings: Settings, dtype: np.dtype, size: int = PASS) -> Iterator[Stages]:
+    """The stages of a day, in passes over memory of at most `size` stages each."""
     steps, dt, offset = settings.substeps, settings.dt, settings.ab2_offset
     if settings.scheme == "rk3":
         # the stages of Shu and Osher, each an Euler step from the one before
@@ -79,14 +79,14 @@ def passes(settings: Settings, dtype: np.dtype) -> Iterator[Stages]:
         own, base = np.ones(steps), np.full(steps, -1)
         new, old = np.full(steps, dt * (1.5 + offset)), np.full(steps, -dt * (0.5 + offset))
         new[0], old[0] = dt, 0.0
-    has_wind = settings.geostrophic_advection or settings.planetary
+    has_current = settings.geostrophic_advection or settings.planetary
     own, new, old = (x.astype(dtype) for x in (own, new, old))
-    for begin in range(0, own.size, PASS):
-        part = slice(begin, begin + PASS)
+    for begin in range(0, own.size, size):
+        part = slice(begin, begin + size)
         first = begin == 0 or settings.scheme == "rk3"
-        last = begin + PASS >= own.size or settings.scheme == "rk3"
+        last = begin + size >= own.size or settings.scheme == "rk3"
         bases = base[part] - max(base[begin], 0)
-        yield Stages(own[part], new[part], old[part], bases, first, last, has_wind)
+        yield Stages(own[part], new[part], old[part], bases, first, last, has_current)
 
 
 def take_stages(
@@ -170,7 +170,7 @@ def _march_tile(
     shapes = {
         "state": ((reach + 1) * count + reach, STATE, *row),
         "base": (bases, 2 * reach + 1, STATE, *row),
-        "wind": (count, 2, 2, *row),
+        "current": (count, 2, 2, *row),
         "carried": (count, limited, 2, *row),
         "former": (limited, *row),
         "rates": (slots, STATE, *row),

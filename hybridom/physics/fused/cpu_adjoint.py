@@ -21,8 +21,8 @@ On an eastern face with transport X and the cells W and E, M* being M downstream
 and alike for y and z. So it is for zeta with X = length (ug_W + ug_E) / 2, Y alike, and for its
 other terms
 
-    d ug_i = (length dX_east + length dX_west) / 2,   d vg_i = (...) / 2 - beta m_i
-    dw_k += f (m_k / dz_k - m_(k-1) / dz_(k-1)),      d source += m_top
+    d ug_i = length / 2 (dX_west + dX_east),  d vg_i = (length dY)_south,north / 2 - beta m_i
+    dw_k += f (m_k / dz_k - m_(k-1) / dz_(k-1)),  d source += m_top
 
 From the geostrophic velocities, F share (sum of the slopes of p on the open faces of a cell), with
 e = 1 on open faces, to pressure, density, T, S and the sea surface:
@@ -47,17 +47,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hybridom.physics.fused import threads
-from hybridom.physics.fused.cpu_adjoint_band import (
+from hybridom.physics.fused.cpu_adjoint_band import reverse_band
+from hybridom.physics.fused.cpu_adjoint_path import Path
+from hybridom.physics.fused.cpu_adjoint_types import (
     Band,
     Day,
     Fields,
     Gradients,
     Rings,
     Stage,
-    reverse_band,
     rings,
 )
-from hybridom.physics.fused.cpu_adjoint_path import Path
 from hybridom.physics.fused.cpu_halo import MARGIN
 from hybridom.physics.fused.cpu_rows import numbers
 from hybridom.physics.fused.gpu_stages import reverse_stages, stages
@@ -107,9 +107,9 @@ def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDA
     for first in reversed(range(0, count, kept)):
         states = path.states(first, min(first + kept, count))
         for s, state in reversed(list(enumerate(states, first))):
-            after, second, into = (buffers[(s + n) % depth] for n in (1, 2, 0))
-            numbers = np.array(weights[s], day.numbers.rows.dtype)
-            _reverse_stage(day, Stage(state, after, second, into, numbers), gradients)
+            w, (after, second, into) = weights[s], (buffers[(s + n) % depth] for n in (1, 2, 0))
+            factors = np.array([w.first, w.second, w.third, w.tendency, w.former], into[0].dtype)
+            _reverse_stage(day, Stage(state, after, second, into, factors), gradients)
 
 
 def _reverse_stage(day: Day, stage: Stage, gradients: Gradients) -> None:

@@ -7,13 +7,11 @@ the row behind that one. Bands read what lies beyond their edges, and write rows
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from hybridom.physics.fused import cpu_rows, tables
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import bare, kernel
+from hybridom.physics.fused.cpu_adjoint_types import FIRST, FORMER, SECOND, TENDENCY, THIRD
 from hybridom.physics.fused.cpu_halo import (
     M_T,
     M_ZETA,
@@ -43,134 +41,9 @@ from hybridom.physics.fused.cpu_reverse_limited import (
     limited_north_level,
     limited_top_level,
 )
-from hybridom.physics.fused.cpu_rows import Numbers
-
-# entries of `Stage.weights`
-FIRST, SECOND, THIRD, TENDENCY, FORMER = range(5)
-
-Fields = tuple[NDArray, NDArray, NDArray]
 
 
-class Day(NamedTuple):
-    """What stays the same over the day, of one window.
-
-    Attributes:
-        u, v, w, zos: See `types.Start`, without the axis of windows.
-        flags: See `tables.Tables`.
-        numbers: Metrics and coefficients.
-        limited: Whether the advection of tracers is `tvd`.
-    """
-
-    u: NDArray
-    v: NDArray
-    w: NDArray
-    zos: NDArray
-    flags: NDArray
-    numbers: Numbers
-    limited: bool
-
-
-class Stage(NamedTuple):
-    """Temperature, salinity and vorticity (3 of (nz, ny, nx) each) around a stage s.
-
-    Attributes:
-        state: The fields y_s; anything on land.
-        after: Derivatives L_(s+1); anything on land, as all of them.
-        second: L_(s+2), where its weight is not zero.
-        result: Before, L_(s+2) where `FORMER` is not zero, L_(s+3) where `THIRD` is not; finite in
-            the ocean in any case. After, L_s, zero on land.
-        weights: (5,), those of `gpu_stages.ReverseStage` in their order.
-    """
-
-    state: Fields
-    after: Fields
-    second: Fields
-    result: Fields
-    weights: NDArray
-
-
-class Band(NamedTuple):
-    """Rows of one call.
-
-    Attributes:
-        south, north: Rows (exclusive).
-        edges: What `Stage.result` holds before in the `MARGIN` rows in the south of the band, and
-            then in those in the north of it (3 of (nz, 2 `MARGIN`, nx)): other calls write them.
-    """
-
-    south: int
-    north: int
-    edges: Fields
-
-
-class Gradients(NamedTuple):
-    """Derivatives with respect to the fields that stay the same, added up over the stages.
-
-    Attributes:
-        u, v, w, zos, source: See `types.Start`, without the axis of windows. That of the seam is
-            in the last column of `u`.
-    """
-
-    u: NDArray
-    v: NDArray
-    w: NDArray
-    zos: NDArray
-    source: NDArray
-
-
-class Rings(NamedTuple):
-    """Rows at hand, each in the slot that is its number modulo the slots, and lines of one level.
-
-    Attributes:
-        fields: `T`, `S`, `ZETA`, and their `M_T`, `M_S`, `M_ZETA` (slots, 6, nz, n).
-        bits: See `cpu_halo` (slots, nz, n).
-        pressure: Pressure, Pa (slots, nz, n).
-        northward: Geostrophic velocity, m s-1 (slots, nz, n).
-        gain, change: Results of `cpu_reverse.eastward_reverse_row` (slots, nz, n).
-        faces: Northern faces: `Q_T`, `Q_S`, `Q_ZETA`, `SLOPE_Y`, `SLOPE_V` and `PUSH`, see
-            `cpu_reverse` (2, 6, nz, n).
-        slope_x, q_t, q_s: Results of `cpu_reverse.tracers_east_level` (n,).
-        slope_z, top_t, top_s: Results of `cpu_reverse.tracers_top_level`, alike.
-        bottom_t, bottom_s: The same of the level below.
-        total, density: Derivatives with respect to the surface pressure and to density, alike.
-        a, b, c, d: Scratch, alike.
-    """
-
-    fields: NDArray
-    bits: NDArray
-    pressure: NDArray
-    northward: NDArray
-    gain: NDArray
-    change: NDArray
-    faces: NDArray
-    slope_x: NDArray
-    q_t: NDArray
-    q_s: NDArray
-    slope_z: NDArray
-    top_t: NDArray
-    top_s: NDArray
-    bottom_t: NDArray
-    bottom_s: NDArray
-    total: NDArray
-    density: NDArray
-    a: NDArray
-    b: NDArray
-    c: NDArray
-    d: NDArray
-
-
-def rings(day: Day) -> list[tuple[tuple[int, ...], np.dtype]]:
-    """Shapes and types of `Rings`."""
-    nz, n, dtype = day.flags.shape[0], day.flags.shape[2] + 2 * MARGIN, day.numbers.rows.dtype
-    slots = 4 if day.limited else 3
-    shapes: dict[str, tuple[int, ...]] = {"fields": (slots, 6, nz, n), "faces": (2, 6, nz, n)}
-    for name in ("bits", "pressure", "northward", "gain", "change"):
-        shapes[name] = (slots, nz, n)
-    types = {"bits": np.dtype(np.uint8)}
-    return [(shapes.get(name, (n,)), types.get(name, dtype)) for name in Rings._fields]
-
-
-@kernel
+@bare
 def load_rows(day, stage, band, j, rings):
     """Put row `j` of everything into the rings, and compute its pressure."""
     at, rows, fields, bits = j % rings.bits.shape[0], day.numbers.rows, rings.fields, rings.bits
@@ -194,7 +67,7 @@ def load_rows(day, stage, band, j, rings):
     northward_row(rings.pressure, bits, at, rows, j, rings.northward)
 
 
-@kernel
+@bare
 def turn_eastward(day, j, rings):
     """What the eastward geostrophic velocity in row `j` passes on."""
     slots, ny = rings.bits.shape[0], day.flags.shape[1]
@@ -205,7 +78,7 @@ def turn_eastward(day, j, rings):
     )  # fmt: skip
 
 
-@kernel
+@bare
 def turn_north(day, j, k, rings):
     """What passes the northern faces of row `j`, level `k`."""
     slots, ny, side = rings.bits.shape[0], day.flags.shape[1], j % 2
@@ -230,7 +103,7 @@ def turn_north(day, j, k, rings):
             )  # fmt: skip
 
 
-@kernel
+@bare
 def turn_inside(day, j, k, rings):
     """What passes the eastern and the upper faces of row `j`, level `k`."""
     at, rows, levels = j % rings.bits.shape[0], day.numbers.rows, day.numbers.levels
@@ -255,7 +128,7 @@ def turn_inside(day, j, k, rings):
                 )
 
 
-@kernel
+@bare
 def add_lateral(slope, faces, side, rows, j, k, u, v):
     """Add to the derivatives with respect to u and v at the eastern and northern faces."""
     o, lo, face = np.uint64(1), np.uint64(MARGIN), np.uint64(j + 1)
@@ -266,7 +139,7 @@ def add_lateral(slope, faces, side, rows, j, k, u, v):
         v[k, face, i] += length_y * faces[side, SLOPE_Y, k, lo + i]
 
 
-@kernel
+@bare
 def add_vertical(slope, fields, bits, at, rows, j, levels, constants, k, w):
     """Add to the derivative with respect to w, also through the stretching of vorticity."""
     zero, lo, up = slope.dtype.type(0), np.uint64(MARGIN), max(k - 1, 0)
@@ -281,7 +154,7 @@ def add_vertical(slope, fields, bits, at, rows, j, levels, constants, k, w):
         w[k, j, i] += more if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
-@kernel
+@bare
 def finish_level(day, stage, j, k, rings):
     """Write the derivatives with respect to the fields before a stage, in row `j`, level `k`."""
     at, side, real = j % rings.bits.shape[0], j % 2, rings.density.dtype.type
@@ -306,7 +179,7 @@ def finish_level(day, stage, j, k, rings):
     )  # fmt: skip
 
 
-@kernel
+@bare
 def turn_row(day, stage, j, rings, gradients):
     """All derivatives in row `j`, from the lowest level upwards."""
     at, side, nz = j % rings.bits.shape[0], j % 2, rings.bits.shape[1]

@@ -9,6 +9,10 @@ from hybridom.physics.fused import cpu
 from hybridom.physics.fused.cpu_rows import Numbers
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
+# Stages of a pass, a multiple of the three of a substep of rk3; more than the day itself is
+# integrated with, since fields between passes would take memory beside those that are asked for.
+PASS = 24
+
 Fields = tuple[NDArray, ...]
 
 
@@ -33,7 +37,7 @@ class Path:
             self.room = tuple(np.empty((size, *x.shape), x.dtype) for x in self.start.state)
         window, rates, at = self.start, None, 0
         found: list[Fields] = [window.state] if first == 0 else []
-        for whole in cpu.passes(self.settings, self.values.rows.dtype):
+        for whole in cpu.passes(self.settings, self.values.rows.dtype, PASS):
             count = min(whole.own.size, last - 1 - at)
             if count == 0:
                 break
@@ -45,9 +49,8 @@ class Path:
                 into = tuple(x[len(found) - (first == 0) :][:wanted] for x in self.room)
             else:
                 into = tuple(np.empty_like(x[:1]) for x in self.room)
-            rates = cpu.take_stages(
-                window, rates, self.values, stages, self.settings.advection, into
-            )
+            advection = self.settings.advection
+            rates = cpu.take_stages(window, rates, self.values, stages, advection, into)
             states = list(zip(*into, strict=True))
             window = window._replace(state=states[-1])
             found += states if wanted > 0 else []

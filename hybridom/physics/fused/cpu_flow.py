@@ -21,6 +21,8 @@ from hybridom.physics.fused import tables, threads
 from hybridom.physics.fused.compiler import inner, kernel
 from hybridom.physics.fused.types import Faces, Metrics
 
+CELLS = 50_000  # of a task, so that it takes longer than to hand it to a thread
+
 
 def flow(
     uo: Tensor, vo: Tensor, faces: Faces, metrics: Metrics, periodic: bool
@@ -33,7 +35,7 @@ def flow(
     tasks = []
     for b in range(windows):
         fields = tuple(x[b].numpy() for x in (uo, vo, u, v, w, zeta))
-        for band in _bands(ny):
+        for band in _bands(nz, ny, nx):
             tasks.append(functools.partial(_flow_task, fields, constants, band))
     threads.run(tasks)
     return u, v, w, zeta
@@ -55,15 +57,15 @@ def flow_adjoint(
     for b in range(grad_zeta.shape[0]):
         given = (grad_u, grad_v, grad_w, grad_zeta, grad_uo, grad_vo)
         fields = tuple(x[b].numpy() for x in given)
-        for band in _bands(grad_zeta.shape[2]):
+        for band in _bands(*grad_zeta.shape[1:]):
             tasks.append(functools.partial(_adjoint_task, fields, constants, band))
     threads.run(tasks)
     return grad_uo, grad_vo
 
 
-def _bands(ny: int) -> list[tuple[int, int]]:
-    """Rows (first, beyond the last) of one task a thread, none of them thin."""
-    count = max(min(torch.get_num_threads(), ny // 8), 1)
+def _bands(nz: int, ny: int, nx: int) -> list[tuple[int, int]]:
+    """Rows (first, beyond the last) of one task a thread, none of them small."""
+    count = max(min(torch.get_num_threads(), ny // 8, nz * ny * nx // CELLS), 1)
     edges = [ny * i // count for i in range(count + 1)]
     return list(itertools.pairwise(edges))
 

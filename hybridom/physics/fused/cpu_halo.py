@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from hybridom.physics.fused import tables
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import bare
 
 MARGIN = 2  # as far as the derivatives of a cell reach
 
@@ -22,12 +22,12 @@ MARGIN = 2  # as far as the derivatives of a cell reach
 WEST, SOUTH, BOTH_X, BOTH_Y = 16, 32, 64, 128
 
 
-# entries of rings of rows, see `cpu_adjoint_band.Rings`
+# entries of rings of rows, see `cpu_adjoint_types.Rings`
 T, S, ZETA, M_T, M_S, M_ZETA = range(6)
 Q_T, Q_S, Q_ZETA, SLOPE_Y, SLOPE_V, PUSH = range(6)
 
 
-@kernel
+@bare
 def wrap(row):
     """Fill the margins of one level of a row (n,)."""
     n = row.size
@@ -36,7 +36,7 @@ def wrap(row):
         row[n - MARGIN + i] = row[MARGIN + i]
 
 
-@kernel
+@bare
 def more_bits(flags, west, south):
     """Flags of a cell with the bits above, from those of its neighbours in the west and south."""
     east, north, none = np.uint8(tables.EAST), np.uint8(tables.NORTH), np.uint8(0)
@@ -46,7 +46,7 @@ def more_bits(flags, west, south):
     return bits | (np.uint8(BOTH_Y) if flags & south & north else none)
 
 
-@kernel
+@bare
 def load_bits(flags, j, row):
     """Row `j` of `tables.Tables.flags` (nz, ny, nx), with the bits above."""
     o, lo, last = np.uint64(1), np.uint64(MARGIN), flags.shape[2] - 1
@@ -61,7 +61,7 @@ def load_bits(flags, j, row):
         wrap(row[k])
 
 
-@kernel
+@bare
 def load(field, j, bits, row):
     """Row `j` of a field (nz, ny, nx); zero on land, whatever the field holds there.
 
@@ -77,7 +77,7 @@ def load(field, j, bits, row):
         wrap(row[k])
 
 
-@kernel
+@bare
 def load_sum(first, j, a, second, j_second, b, bits, row):
     """Row `j` of a field times `a` plus row `j_second` of another times `b`, as `load`."""
     zero, lo = row.dtype.type(0), np.uint64(MARGIN)

@@ -33,6 +33,39 @@ def carried_by(flow, behind, ahead, zero):
     return flow * behind if flow > zero else -flow * ahead
 
 
+@part
+def limit_zonal(here, masks, still, k, lines, quarter, zero, o, lo, hi):
+    """Fluxes through eastern faces of level `k`, per depth."""
+    real = here.dtype.type
+    for i in range(lo, hi):
+        x = here[k, i]
+        before = real(masks[EAST, k, i - o]) * (x - here[k, i - o])
+        after = real(masks[EAST, k, i]) * (here[k, i + o] - x)
+        lines[RISE_X, i] = limited(before, after, quarter, zero)
+    for i in range(lo, hi):
+        flow = still[FLOW_EAST, k, i]
+        lines[FLUX_X, i] = carried_by(flow, lines[RISE_X, i], lines[RISE_X, i + o], zero)
+
+
+@part
+def limit_lateral(
+    here, north, beyond, masks, masks_north, still, carried, k, per_area, lines, quarter, zero, o,
+    lo, hi,
+):  # fmt: skip
+    """Lateral losses of level `k`."""
+    real = here.dtype.type
+    for i in range(lo, hi):
+        x = north[k, i]
+        before = real(masks[NORTH, k, i]) * (x - here[k, i])
+        after = real(masks_north[NORTH, k, i]) * (beyond[k, i] - x)
+        rise = limited(before, after, quarter, zero)
+        flux = carried_by(still[FLOW_NORTH, k, i], carried[RISE, k, i], rise, zero)
+        across = (lines[FLUX_X, i] - lines[FLUX_X, i - o]) + (flux - carried[FLUX, k, i])
+        carried[RISE, k, i] = rise
+        carried[FLUX, k, i] = flux
+        lines[ACROSS, i] = per_area * across
+
+
 @inner
 def limited_row(
     south, here, north, beyond, masks, masks_north, still, carried, former, rates, row, levels, new,
@@ -60,6 +93,11 @@ def limited_row(
         lines[RISE_Z, i] = zero
         lines[FLUX_Z, i] = zero
     for k in range(nz):
+        limit_zonal(here, masks, still, k, lines, quarter, zero, o, lo, hi)
+        limit_lateral(
+            here, north, beyond, masks, masks_north, still, carried, k, per_area, lines, quarter,
+            zero, o, lo, hi,
+        )  # fmt: skip
         below, lowest = min(k + 1, nz - 1), min(k + 2, nz - 1)
         per_depth = levels[k, tables.DZ_INVERSE]
         # the central slope of the level below runs over the distance between its neighbours
@@ -67,35 +105,14 @@ def limited_row(
         span += real(1) / levels[below, tables.DZ_LOWER_INVERSE]
         share = real(0.5) * levels[below, tables.DZ] / span
         for i in range(lo, hi):
-            x = here[k, i]
-            before = real(masks[EAST, k, i - o]) * (x - here[k, i - o])
-            after = real(masks[EAST, k, i]) * (here[k, i + o] - x)
-            lines[RISE_X, i] = limited(before, after, quarter, zero)
-        for i in range(lo, hi):
-            flow = still[FLOW_EAST, k, i]
-            lines[FLUX_X, i] = carried_by(flow, lines[RISE_X, i], lines[RISE_X, i + o], zero)
-        for i in range(lo, hi):
-            x = north[k, i]
-            before = real(masks[NORTH, k, i]) * (x - here[k, i])
-            after = real(masks_north[NORTH, k, i]) * (beyond[k, i] - x)
-            rise = limited(before, after, quarter, zero)
-            flux_y = carried_by(still[FLOW_NORTH, k, i], carried[RISE, k, i], rise, zero)
-            across = (lines[FLUX_X, i] - lines[FLUX_X, i - o]) + (flux_y - carried[FLUX, k, i])
-            carried[RISE, k, i] = rise
-            carried[FLUX, k, i] = flux_y
-            lines[ACROSS, i] = per_area * across
-        for i in range(lo, hi):
             x = here[below, i]
-            is_below = real(masks[BELOW, k, i])
+            is_open = real(masks[BELOW, k, i])
             before = real(masks[BELOW, below, i]) * (x - here[lowest, i])
-            after = is_below * (here[k, i] - x)
-            rise = limited(before, after, share, zero)
-            flow = is_below * still[FLOW_TOP, below, i]
-            flux_z = carried_by(flow, rise, lines[RISE_Z, i], zero)
-            loss = lines[ACROSS, i] + per_depth * (lines[FLUX_Z, i] - flux_z)
+            rise = limited(before, is_open * (here[k, i] - x), share, zero)
+            flux = carried_by(is_open * still[FLOW_TOP, below, i], rise, lines[RISE_Z, i], zero)
+            loss = lines[ACROSS, i] + per_depth * (lines[FLUX_Z, i] - flux) + rates[k, i]
             lines[RISE_Z, i] = rise
-            lines[FLUX_Z, i] = flux_z
-            loss += rates[k, i]
+            lines[FLUX_Z, i] = flux
             south[k, i] = here[k, i] - new * loss - old * former[k, i]
             rates[k, i] = loss
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hybridom.physics.fused.compiler import inner, kernel
 from hybridom.physics.fused.cpu_limited import begin_limited, limited_row
 from hybridom.physics.fused.cpu_load import Row, clear, copy, load_row, store_row
-from hybridom.physics.fused.cpu_stage import stage_row, wind_row
+from hybridom.physics.fused.cpu_stage import current_row, stage_row
 
 STATE = 3  # fields: temperature, salinity, vorticity
 VECTOR = 8  # columns, the values of a vector
@@ -48,7 +48,7 @@ class Stages(NamedTuple):
         base: Number of the base (stages,), or -1; a stage with `own` = 1 starts from its base.
         first: Whether there is no rate before the first stage.
         last: Whether no rate is needed after the last stage.
-        has_wind: Whether vorticity needs the geostrophic velocity.
+        has_current: Whether vorticity needs the geostrophic velocity.
     """
 
     own: NDArray
@@ -57,7 +57,7 @@ class Stages(NamedTuple):
     base: NDArray
     first: bool
     last: bool
-    has_wind: bool
+    has_current: bool
 
 
 class Rings(NamedTuple):
@@ -68,7 +68,7 @@ class Rings(NamedTuple):
     Attributes:
         state: (slots, 3, nz, n).
         base: Bases (bases, slots, 3, nz, n).
-        wind: Pressure and northward velocity before each stage (stages, 2, 2, nz, n).
+        current: Pressure and northward velocity before each stage (stages, 2, 2, nz, n).
         carried: See `cpu_limited`, by stage and tracer (stages, tracers, 2, nz, n).
         former: Losses before a stage (tracers, nz, n); no tracers where fluxes are not limited.
         rates: Losses (slots, 3, nz, n).
@@ -79,7 +79,7 @@ class Rings(NamedTuple):
 
     state: NDArray
     base: NDArray
-    wind: NDArray
+    current: NDArray
     carried: NDArray
     former: NDArray
     rates: NDArray
@@ -99,21 +99,21 @@ def bounds(tile, columns, margin):
 @inner
 def begin_stage(numbers, stages, tile, s, j, ny, lo, hi, rings):
     """Prepare the first row of a stage: what it reads of the row in the south."""
-    depth, slots, wind = rings.state.shape[0], rings.masks.shape[0], rings.wind[s]
+    depth, slots, current = rings.state.shape[0], rings.masks.shape[0], rings.current[s]
     if j == 0:
         # no row is in the south; any finite values will do, since the faces between are closed
         copy(rings.state[-s % depth], rings.state[(-1 - s) % depth], lo, hi)
     for at in range(max(j - 1, 0), j + 1):
-        if stages.has_wind:
-            wind_row(
+        if stages.has_current:
+            current_row(
                 rings.state[(at - s) % depth], rings.masks[at % slots], rings.surface[at % slots],
-                numbers.rows[at], numbers.levels, numbers.constants, wind[at % 2], rings.lines,
+                numbers.rows[at], numbers.levels, numbers.constants, current[at % 2], rings.lines,
                 tile.step, lo, hi,
             )  # fmt: skip
         else:
-            clear(wind[at % 2], lo, hi)
+            clear(current[at % 2], lo, hi)
     if j == 0:
-        copy(wind[0], wind[1], lo, hi)
+        copy(current[0], current[1], lo, hi)
     for c in range(rings.former.shape[0]):
         if j == 0:
             clear(rings.carried[s, c], lo, hi)
@@ -140,10 +140,10 @@ def take_stage(numbers, stages, tile, s, j, ny, lo, hi, rings):
         copy(here, rings.base[base, j % rings.base.shape[1]], lo, hi)
     copy(rates, rings.former, lo, hi)
     stage_row(
-        south, here, rings.state[(north - s) % depth], rings.wind[s, (j - 1) % 2],
-        rings.wind[s, j % 2], rings.masks[(j - 1) % slots], masks, masks_north, still,
+        south, here, rings.state[(north - s) % depth], rings.current[s, (j - 1) % 2],
+        rings.current[s, j % 2], rings.masks[(j - 1) % slots], masks, masks_north, still,
         rings.surface[north % slots], rates, numbers.rows[j], numbers.rows[north], numbers.levels,
-        numbers.constants, stages.has_wind, stages.new[s], stages.old[s], rings.lines, tile.step,
+        numbers.constants, stages.has_current, stages.new[s], stages.old[s], rings.lines, tile.step,
         lo, hi,
     )  # fmt: skip
     for c in range(rings.former.shape[0]):

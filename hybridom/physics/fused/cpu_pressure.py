@@ -1,6 +1,6 @@
 """Pressure and geostrophic velocity of a row of cells, and their derivatives.
 
-Rows are those of `cpu_halo`, in the rings of `cpu_adjoint_band`; `rows`, `levels` and `constants`
+Rows are those of `cpu_halo`, in the rings of `cpu_adjoint_types`; `rows`, `levels` and `constants`
 are from `cpu_rows.Numbers`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hybridom.physics.fused import cpu_rows, tables
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import bare
 from hybridom.physics.fused.cpu_halo import (
     BOTH_X,
     BOTH_Y,
@@ -25,7 +25,7 @@ from hybridom.physics.fused.cpu_halo import (
 )
 
 
-@kernel
+@bare
 def pressure_row(fields, at, zos, levels, constants, total, pressure):
     """Pressure, Pa, of the row in slot `at`.
 
@@ -54,7 +54,7 @@ def pressure_row(fields, at, zos, levels, constants, total, pressure):
         wrap(pressure[at, k])
 
 
-@kernel
+@bare
 def northward_row(pressure, bits, at, rows, j, northward):
     """Northward geostrophic velocity, m s-1, of row `j`, without margins.
 
@@ -75,7 +75,7 @@ def northward_row(pressure, bits, at, rows, j, northward):
             northward[at, k, i] = share * (east + west)
 
 
-@kernel
+@bare
 def eastward_level(pressure, bits, south, at, north, rows, j, k, ug):
     """Eastward geostrophic velocity (n,), m s-1, of row `j`, level `k`.
 
@@ -98,7 +98,7 @@ def eastward_level(pressure, bits, south, at, north, rows, j, k, ug):
     wrap(ug)
 
 
-@kernel
+@bare
 def pressure_reverse_level(
     faces, side, fields, bits, at, rows, j, levels, constants, k, gain, push_x, total, change
 ):

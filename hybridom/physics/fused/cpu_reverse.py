@@ -4,7 +4,7 @@ The equations are those of `cpu_adjoint`. `M_T`, `M_S` and `M_ZETA` are M of tem
 and vorticity: the derivatives with respect to their tendencies, divided by the areas of the cells.
 What passes a face, q, is computed once for the cells on both sides.
 
-Rows are those of `cpu_halo`, in the slots of the rings of `cpu_adjoint_band`: `at` is the slot of
+Rows are those of `cpu_halo`, in the slots of the rings of `cpu_adjoint_types`: `at` is the slot of
 row `j` of the grid, `south` and `north` are those of its neighbours; `rows`, `levels` and
 `constants` are from `cpu_rows.Numbers`.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from hybridom.physics.fused import cpu_rows, tables
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import bare
 from hybridom.physics.fused.cpu_halo import (
     BOTH_Y,
     M_S,
@@ -35,7 +35,7 @@ from hybridom.physics.fused.cpu_halo import (
 from hybridom.physics.fused.cpu_pressure import eastward_level
 
 
-@kernel
+@bare
 def eastward_reverse_row(
     pressure, fields, bits, south, at, north, rows, j, constants, ug, q, slope, gain, change
 ):
@@ -72,7 +72,7 @@ def eastward_reverse_row(
             change[at, k, i] = q[i] - q[i - o]
 
 
-@kernel
+@bare
 def vorticity_north_level(
     northward, gain, fields, bits, at, north, rows, j, constants, k, faces, side
 ):
@@ -104,7 +104,7 @@ def vorticity_north_level(
         faces[side, PUSH, k, i] = both if is_open else zero
 
 
-@kernel
+@bare
 def tracers_north_level(fields, bits, at, north, rows, j, constants, v, k, faces, side):
     """Northern faces of level `k`: transport of temperature and salinity.
 
@@ -134,7 +134,7 @@ def tracers_north_level(fields, bits, at, north, rows, j, constants, v, k, faces
         faces[side, SLOPE_Y, k, c] = product if is_open else zero
 
 
-@kernel
+@bare
 def tracers_east_level(fields, bits, at, rows, j, constants, u, k, slope, q_t, q_s):
     """Eastern faces of level `k`, as `tracers_north_level`.
 
@@ -165,7 +165,7 @@ def tracers_east_level(fields, bits, at, rows, j, constants, u, k, slope, q_t, q
     wrap(q_s)
 
 
-@kernel
+@bare
 def tracers_top_level(fields, bits, at, rows, j, levels, constants, w, k, slope, q_t, q_s):
     """Upper faces of level `k`, as `tracers_north_level`; nothing is carried through the surface.
 
@@ -196,7 +196,7 @@ def tracers_top_level(fields, bits, at, rows, j, levels, constants, w, k, slope,
         slope[c] = product if is_open else zero
 
 
-@kernel
+@bare
 def finish_tracer_level(
     own, other, rise, square, mixed, density, q_x, q, q_top, q_bottom, fields, bits, at, faces,
     side, first, after, third, j, k, result,
@@ -225,7 +225,7 @@ def finish_tracer_level(
         result[k, j, i] = new if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
-@kernel
+@bare
 def finish_vorticity_level(change, bits, at, faces, side, first, after, third, j, k, result):
     """Write the derivative with respect to vorticity before a stage, at level `k`.
 
@@ -241,7 +241,7 @@ def finish_vorticity_level(change, bits, at, faces, side, first, after, third, j
         result[k, j, i] = new if bits[at, k, c] & np.uint8(tables.WET) else zero
 
 
-@kernel
+@bare
 def add_row(weight, field, bits, at, j, result):
     """Add row `j` of a field times `weight` to that of `result` (nz, ny, nx), but on land."""
     zero, lo = result.dtype.type(0), np.uint64(MARGIN)

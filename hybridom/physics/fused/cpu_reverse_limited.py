@@ -17,11 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from hybridom.physics.fused import tables
-from hybridom.physics.fused.compiler import kernel
+from hybridom.physics.fused.compiler import bare
 from hybridom.physics.fused.cpu_halo import MARGIN, SLOPE_Y, SOUTH, wrap
 
 
-@kernel
+@bare
 def limited_rise(before, after, share, zero, one):
     """Limited rise in a cell, and its derivatives with respect to both differences.
 
@@ -40,13 +40,13 @@ def limited_rise(before, after, share, zero, one):
     return rise if rises else zero, by_before if rises else zero, by_after if rises else zero
 
 
-@kernel
+@bare
 def x_open(bits):
     """Whether the eastern face is open."""
     return (bits & np.uint8(tables.EAST)) != 0
 
 
-@kernel
+@bare
 def limited_east_level(
     c, m, fields, bits, at, rows, j, u, k, x, by_before, by_after, rise, q, slope
 ):
@@ -83,7 +83,7 @@ def limited_east_level(
         slope[i] += product if x_open(bits[at, k, i]) else zero
 
 
-@kernel
+@bare
 def limited_north_level(
     c, m, fields, bits, south, at, north, beyond, rows, j, v, k, faces, side, q
 ):
@@ -130,7 +130,7 @@ def limited_north_level(
         faces[side, SLOPE_Y, k, p] += product if is_open else zero
 
 
-@kernel
+@bare
 def limited_top_level(c, m, fields, bits, at, rows, j, levels, w, k, q, slope):
     """Upper faces of level `k` > 0.
 
@@ -167,7 +167,7 @@ def limited_top_level(c, m, fields, bits, at, rows, j, levels, w, k, q, slope):
         slope[p] += product if is_open else zero
 
 
-@kernel
+@bare
 def share_of_level(levels, k):
     """Quarter of the weight of the central slope: 1/4 on equally spaced levels."""
     one, half = levels.dtype.type(1), levels.dtype.type(0.5)

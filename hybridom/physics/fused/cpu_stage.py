@@ -45,7 +45,7 @@ from hybridom.physics.fused.cpu_rows import (
 )
 
 part = njit(inline="always")
-PRESSURE, NORTHWARD = range(2)  # of `wind`
+PRESSURE, NORTHWARD = range(2)  # of `current`
 COLUMN, NEW_PRESSURE, NEW_NORTHWARD, EASTWARD = range(4)  # lines of work memory
 
 
@@ -80,7 +80,7 @@ def go_north(masks, row, k, lines, o, lo, hi):
 
 
 @part
-def go_east(masks_south, masks, row, constants, wind_south, wind, k, lines, lo, hi):
+def go_east(masks_south, masks, row, constants, current_south, current, k, lines, lo, hi):
     """Half of the transport by the eastward geostrophic velocity through a face, m2 s-1."""
     real = lines.dtype.type
     half = real(0.5)
@@ -88,41 +88,51 @@ def go_east(masks_south, masks, row, constants, wind_south, wind, k, lines, lo, 
     step_south, step_north = row[tables.DY_SOUTH_INVERSE], row[tables.DY_NORTH_INVERSE]
     half = half * factor
     for i in range(lo, hi):
-        x, x_north = wind[PRESSURE, k, i], lines[NEW_PRESSURE, i]
+        x, x_north = current[PRESSURE, k, i], lines[NEW_PRESSURE, i]
         south, north = real(masks_south[NORTH, k, i]), real(masks[NORTH, k, i])
         slopes = (north * step_north) * (x - x_north)
-        slopes -= (south * step_south) * (x - wind_south[PRESSURE, k, i])
+        slopes -= (south * step_south) * (x - current_south[PRESSURE, k, i])
         lines[EASTWARD, i] = (factor - half * (south * north)) * slopes
-        wind_south[PRESSURE, k, i] = x_north
+        current_south[PRESSURE, k, i] = x_north
+
+
+@part
+def drain(inflow, x, west, east, south, north, below, above):
+    """Loss of a cell of value `x` to its neighbours."""
+    from_west, from_east, from_south, from_north, from_below, from_above = inflow
+    zonal = from_west * (x - west) + from_east * (x - east)
+    meridional = from_south * (x - south) + from_north * (x - north)
+    return (zonal + meridional) + (from_below * (x - below) + from_above * (x - above))
 
 
 @part
 def transport(south, here, north, still, rates, k, above, below, new, old, o, lo, hi):
     """One stage of temperature and salinity at level `k`."""
     for i in range(lo, hi):
-        from_west, from_east = still[FROM_WEST, k, i], still[FROM_EAST, k, i]
-        from_south, from_north = still[FROM_SOUTH, k, i], still[FROM_NORTH, k, i]
-        from_below, from_above = still[FROM_BELOW, k, i], still[FROM_ABOVE, k, i]
+        inflow = (
+            still[FROM_WEST, k, i], still[FROM_EAST, k, i], still[FROM_SOUTH, k, i],
+            still[FROM_NORTH, k, i], still[FROM_BELOW, k, i], still[FROM_ABOVE, k, i],
+        )  # fmt: skip
         x = here[0, k, i]
-        zonal = from_west * (x - here[0, k, i - o]) + from_east * (x - here[0, k, i + o])
-        meridional = from_south * (x - south[0, k, i]) + from_north * (x - north[0, k, i])
-        vertical = from_below * (x - here[0, below, i]) + from_above * (x - here[0, above, i])
-        loss = (zonal + meridional) + vertical
+        loss = drain(
+            inflow, x, here[0, k, i - o], here[0, k, i + o], south[0, k, i], north[0, k, i],
+            here[0, below, i], here[0, above, i],
+        )  # fmt: skip
         south[0, k, i] = x - new * loss - old * rates[0, k, i]
         rates[0, k, i] = loss
         x = here[1, k, i]
-        zonal = from_west * (x - here[1, k, i - o]) + from_east * (x - here[1, k, i + o])
-        meridional = from_south * (x - south[1, k, i]) + from_north * (x - north[1, k, i])
-        vertical = from_below * (x - here[1, below, i]) + from_above * (x - here[1, above, i])
-        loss = (zonal + meridional) + vertical
+        loss = drain(
+            inflow, x, here[1, k, i - o], here[1, k, i + o], south[1, k, i], north[1, k, i],
+            here[1, below, i], here[1, above, i],
+        )  # fmt: skip
         south[1, k, i] = x - new * loss - old * rates[1, k, i]
         rates[1, k, i] = loss
 
 
 @part
 def turn(
-    south, here, north, masks_south, masks, still, wind_south, wind, rates, row, constants, k, new,
-    old, lines, o, lo, hi,
+    south, here, north, masks_south, masks, still, current_south, current, rates, row, constants,
+    k, new, old, lines, o, lo, hi,
 ):  # fmt: skip
     """One stage of vorticity at level `k`."""
     real, zero = here.dtype.type, here.dtype.type(0)
@@ -135,10 +145,10 @@ def turn(
     beta = constants[PLANETARY] * row[tables.BETA]
     for i in range(lo, hi):
         x, u = here[2, k, i], lines[EASTWARD, i]
-        v, v_north = wind[NORTHWARD, k, i], lines[NEW_NORTHWARD, i]
+        v, v_north = current[NORTHWARD, k, i], lines[NEW_NORTHWARD, i]
         west, east = u + lines[EASTWARD, i - o], u + lines[EASTWARD, i + o]
-        down, up = v + wind_south[NORTHWARD, k, i], v + v_north
-        wind_south[NORTHWARD, k, i] = v_north
+        down, up = v + current_south[NORTHWARD, k, i], v + v_north
+        current_south[NORTHWARD, k, i] = v_north
         west = real(masks[EAST, k, i - o]) * ((west if west > zero else zero) + mix_x)
         east = real(masks[EAST, k, i]) * (mix_x - (zero if east > zero else east))
         down = (down if down > zero else zero) * flow_south + mix_south
@@ -153,21 +163,22 @@ def turn(
 
 @inner
 def stage_row(
-    south, here, north, wind_south, wind, masks_south, masks, masks_north, still, surface_north,
-    rates, row, row_north, levels, constants, has_wind, new, old, lines, o, lo, hi,
+    south, here, north, current_south, current, masks_south, masks, masks_north, still,
+    surface_north, rates, row, row_north, levels, constants, has_current, new, old, lines, o, lo,
+    hi,
 ):  # fmt: skip
     """One stage of temperature, salinity and vorticity in a row.
 
     Args:
         south, here, north: State (3, nz, n) in three rows; the result is written to `south`.
-        wind_south, wind: `PRESSURE` and `NORTHWARD` velocity (2, nz, n) in two rows; those of the
-            row in the north are written to `wind_south`.
+        current_south, current: `PRESSURE` and `NORTHWARD` velocity (2, nz, n) in two rows; those
+            of the row in the north are written to `current_south`.
         masks_south, masks, masks_north, still: See `cpu_load`.
         surface_north: Pressure of the sea surface (n,) in the row in the north, Pa.
         rates: Losses (3, nz, n), s-1 and s-2, before; now, as a result.
         row, row_north, levels, constants: See `cpu_rows.Numbers`.
-        has_wind: Whether vorticity needs the geostrophic velocity; `wind` and `lines` are zero
-            where it does not.
+        has_current: Whether vorticity needs the geostrophic velocity; `current` and `lines` are
+            zero where it does not.
         new, old: Weights of this tendency and of the one before, s.
         lines: Work memory (4, n).
         o, lo, hi: See above.
@@ -177,13 +188,13 @@ def stage_row(
     for i in range(lo, hi):
         lines[COLUMN, i] = surface_north[i]
     for k in range(nz):
-        if has_wind:
+        if has_current:
             press(north, levels, constants, k, lines, lo, hi)
             go_north(masks_north, row_north, k, lines, o, lo, hi)
-            go_east(masks_south, masks, row, constants, wind_south, wind, k, lines, lo, hi)
+            go_east(masks_south, masks, row, constants, current_south, current, k, lines, lo, hi)
         turn(
-            south, here, north, masks_south, masks, still, wind_south, wind, rates, row, constants,
-            k, new, old, lines, o, lo, hi,
+            south, here, north, masks_south, masks, still, current_south, current, rates, row,
+            constants, k, new, old, lines, o, lo, hi,
         )  # fmt: skip
     # apart from the above, so that the levels above and below are still in the cache
     for k in range(nz):
@@ -193,8 +204,8 @@ def stage_row(
 
 
 @inner
-def wind_row(state, masks, surface, row, levels, constants, wind, lines, o, lo, hi):
-    """Pressure and northward velocity of a row, to `wind` (2, nz, n)."""
+def current_row(state, masks, surface, row, levels, constants, current, lines, o, lo, hi):
+    """Pressure and northward velocity of a row, to `current` (2, nz, n)."""
     lo, hi, o = np.uint64(lo), np.uint64(hi), np.uint64(o)
     for i in range(lo, hi):
         lines[COLUMN, i] = surface[i]
@@ -202,5 +213,5 @@ def wind_row(state, masks, surface, row, levels, constants, wind, lines, o, lo, 
         press(state, levels, constants, k, lines, lo, hi)
         go_north(masks, row, k, lines, o, lo, hi)
         for i in range(lo, hi):
-            wind[PRESSURE, k, i] = lines[NEW_PRESSURE, i]
-            wind[NORTHWARD, k, i] = lines[NEW_NORTHWARD, i]
+            current[PRESSURE, k, i] = lines[NEW_PRESSURE, i]
+            current[NORTHWARD, k, i] = lines[NEW_NORTHWARD, i]
