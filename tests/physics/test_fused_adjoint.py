@@ -18,7 +18,7 @@ from hybridom.operators import Geometry
 from hybridom.physics.advection import limited_fluxes, upwind_weights
 from hybridom.physics.continuity import vertical_velocity
 from hybridom.physics.fluxes import convergence, face_fluxes
-from hybridom.physics.fused import cpu_adjoint, cpu_adjoint_path, operators
+from hybridom.physics.fused import cpu_adjoint, cpu_adjoint_path, operators, threads
 from hybridom.physics.fused.types import Start
 from hybridom.physics.skeleton import Skeleton
 from hybridom.physics.time_integration import integrate
@@ -272,7 +272,7 @@ def test_threads_and_bands_change_no_bit(make_ocean, monkeypatch, options):
     start, out = start_of(core, ocean, 9), cotangents(core, 1)
     tables = core.fused._tables()
     expected = operators.march_adjoint(*out, *start, *tables, *core.fused.settings)
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     for band in (1, 3, 7):
         monkeypatch.setattr(cpu_adjoint, "BAND", band)
         for count in (1, 3):
@@ -280,7 +280,7 @@ def test_threads_and_bands_change_no_bit(make_ocean, monkeypatch, options):
             try:
                 found = operators.march_adjoint(*out, *start, *tables, *core.fused.settings)
             finally:
-                torch.set_num_threads(threads)
+                torch.set_num_threads(before)
             for name, a, b in zip(Start._fields, found, expected, strict=True):
                 assert torch.equal(a, b), f"{name}, bands of {band} rows, {count} threads"
 
@@ -309,6 +309,7 @@ def test_memory_does_not_grow_with_the_number_of_substeps(make_ocean):
         start, out = start_of(core, ocean, 10), cotangents(core, 1)
         arguments = (*out, *start, *core.fused._tables(), *core.fused.settings)
         operators.march_adjoint(*arguments)
+        threads._workers.results.clear()
         tracemalloc.start()
         try:
             operators.march_adjoint(*arguments)
@@ -316,7 +317,8 @@ def test_memory_does_not_grow_with_the_number_of_substeps(make_ocean):
         finally:
             tracemalloc.stop()
     assert most[24] < most[12] + 1
-    assert most[12] < 16
+    # 6 results, 3 derivatives beside them, 9 of states that are kept
+    assert most[12] < 21
 
 
 def test_single_precision_agrees_with_double(make_ocean):

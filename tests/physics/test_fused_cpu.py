@@ -99,20 +99,6 @@ def test_grids_may_be_tiny(make_ocean, grid, scheme):
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
-    """Tiles that are smaller than what the stages of a pass reach."""
-    monkeypatch.setattr(cpu, "COLUMNS", 8)
-    monkeypatch.setattr(cpu, "ROWS", 4)
-    monkeypatch.setattr(cpu, "PASS", 6)
-
-
-@pytest.mark.parametrize("name", ["ab2", "rk3", "tvd", "tvd rk3"])
-def test_tiles_change_nothing(ocean, name, small_tiles):
-    assert len(list(cpu._tiles(*ocean.grid.shape[1:], 6, 1))) >= 4
-    assert_equal_days(*days(ocean, **CONFIGURATIONS[name]), TOLERANCE[torch.float64])
-
-
-@pytest.fixture
 def torch_threads():
     """Sets the number of threads; the former one comes back at the end."""
     before = torch.get_num_threads()
@@ -120,10 +106,71 @@ def torch_threads():
     torch.set_num_threads(before)
 
 
+MANY = 16  # threads, for each of which there should be a tile
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles that are smaller than what the stages of a pass reach."""
+    monkeypatch.setattr(cpu, "COLUMNS", 8)
+    monkeypatch.setattr(cpu, "CELLS", 1)
+    monkeypatch.setattr(cpu, "PASS", 6)
+
+
+@pytest.mark.parametrize("name", ["ab2", "rk3", "tvd", "tvd rk3"])
+def test_tiles_change_nothing(ocean, name, small_tiles, torch_threads):
+    torch_threads(MANY)
+    core = Skeleton(ocean.grid, ocean.wet, SkeletonConfig(), torch.float64)
+    tiles = list(cpu._tiles(core.fused.tables.flags.numpy(), 6, 1, 1))
+    assert len(tiles) >= 4
+    assert_equal_days(*days(ocean, **CONFIGURATIONS[name]), TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, MANY])
+def test_tiles_cover_the_grid_and_share_its_ocean(torch_threads, count):
+    torch_threads(count)
+    latitude, longitude = np.meshgrid(np.linspace(-90, 90, 328), np.arange(720), indexing="ij")
+    flags = np.zeros((23, 328, 720), np.uint8)
+    flags[:, (longitude % 360 < 250) & (latitude > -70)] = 1
+    tiles = list(cpu._tiles(flags, 12, 1, 1))
+    covered, ocean = np.zeros((328, 720), int), []
+    for tile in tiles:
+        covered[tile.south : tile.north, tile.west : tile.east] += 1
+        ocean.append(int(flags[0, tile.south : tile.north, tile.west : tile.east].sum()))
+    assert (covered == 1).all()
+    assert len(tiles) >= count and max(ocean) < 1.1 * np.mean(ocean)
+
+
+@pytest.mark.parametrize("name", ["ab2", "rk3", "open", "tvd", "open tvd", "tvd rk3"])
+def test_what_work_memory_holds_has_no_effect(ocean, name, monkeypatch):
+    monkeypatch.setattr(
+        threads._Workers, "take", lambda self, size: np.full(size + threads.ALIGNMENT, 255, "u1")
+    )
+    monkeypatch.setattr(
+        threads._Workers, "take_result", lambda self, size: np.full(size, 255, "u1")
+    )
+    assert np.isnan(np.full(8, 255, "u1").view(np.float64))
+    assert_equal_days(*days(ocean, **CONFIGURATIONS[name]), TOLERANCE[torch.float64])
+
+
+def test_memory_of_results_is_used_again_when_nobody_holds_it():
+    threads._workers.results.clear()
+    first = threads.empty((4, 1000), torch.float64)
+    second = threads.empty((4, 1000), torch.float64)
+    place, view = first.data_ptr(), first[1:]
+    assert second.data_ptr() != place
+    del first
+    third = threads.empty((4, 1000), torch.float64)
+    assert third.data_ptr() != place  # a view is left
+    del view
+    fourth = threads.empty((2000, 2), torch.float64)
+    assert fourth.data_ptr() == place and fourth.shape == (2000, 2)
+
+
 @pytest.mark.parametrize("name", ["ab2", "tvd rk3"])
 def test_no_bit_depends_on_the_number_of_threads(make_ocean, name, small_tiles, torch_threads):
     ocean, found = make_ocean("channel"), []
-    for count in (1, 3):
+    for count in (1, MANY):
         torch_threads(count)
         found.append(list(days(ocean, batch=2, **CONFIGURATIONS[name]))[1])
     for field, expected in found[0].items():

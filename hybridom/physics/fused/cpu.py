@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybridom.physics.fused import threads
+from hybridom.physics.fused import tables, threads
 from hybridom.physics.fused.cpu_flow import flow, flow_adjoint
-from hybridom.physics.fused.cpu_load import MASKS, TVD, UPWIND, Window
-from hybridom.physics.fused.cpu_march import STATE, VECTOR, Rings, Stages, Tile, march_tile
+from hybridom.physics.fused.cpu_load import MASKS, TVD, UPWIND, VECTOR, Window
+from hybridom.physics.fused.cpu_march import STATE, Rings, Stages, Tile, march_tile
 from hybridom.physics.fused.cpu_rows import Numbers, numbers
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
@@ -23,10 +23,10 @@ __all__ = ["flow", "flow_adjoint", "march", "march_adjoint", "passes", "take_sta
 Fields = tuple[NDArray, ...]
 
 # Stages of a pass: enough that arithmetic, not memory, sets the time; rows of so many stages and of
-# a tile of so many columns fit the caches of a core. Tiles depend on the grid alone, so that
-# results do not depend on the number of threads.
+# a tile of so many columns fit the caches of a core.
 PASS = 12
-COLUMNS, ROWS = 180, 180
+COLUMNS = 180
+CELLS = 50_000  # of a tile, so that it takes longer than to hand it to a thread
 REACH = {"upwind": 1, "tvd": 2}  # cells that a stage reads on each side
 
 
@@ -35,7 +35,7 @@ def march(start: Start, metrics: Metrics, settings: Settings) -> tuple[Tensor, T
     values = numbers(metrics, settings)
     windows = [window_of(start, metrics, settings, b) for b in range(start.thetao.shape[0])]
     rates: list[NDArray | None] = [None for _ in windows]
-    t, s, zeta = (torch.empty_like(start.thetao) for _ in range(STATE))
+    t, s, zeta = (threads.empty(start.thetao.shape, start.thetao.dtype) for _ in range(STATE))
     *former, latest = passes(settings, values.rows.dtype)
     for stages in (*former, latest):
         tasks = []
@@ -45,7 +45,9 @@ def march(start: Start, metrics: Metrics, settings: Settings) -> tuple[Tensor, T
             else:
                 kept = tuple(np.empty_like(x)[None] for x in window.state)
             before, after = rates[b], _room_for_rates(window, stages)
-            tasks += _tasks(window, before, values, stages, settings.advection, kept, after)
+            tasks += _tasks(
+                window, before, values, stages, settings.advection, kept, after, len(windows)
+            )
             rates[b] = after
             windows[b] = window._replace(state=tuple(x[0] for x in kept))
         threads.run(tasks)
@@ -128,25 +130,41 @@ def _tasks(
     advection: str,
     kept: Fields,
     new_rates: NDArray,
+    windows: int = 1,
 ) -> list[Callable[[], None]]:
     """What the threads are to do in a pass; see `take_stages`."""
     before = np.empty((STATE, 1, 1, 1), values.rows.dtype) if rates is None else rates
-    _, ny, nx = window.flags.shape
     return [
         functools.partial(_march_tile, window, before, values, stages, tile, kept, new_rates)
-        for tile in _tiles(ny, nx, stages.own.size, REACH[advection])
+        for tile in _tiles(window.flags, stages.own.size, REACH[advection], windows)
     ]
 
 
-def _tiles(ny: int, nx: int, count: int, reach: int) -> Iterator[Tile]:
-    """Tiles of a grid for a pass of `count` stages."""
-    width = _vectors(-(-nx // max(round(nx / COLUMNS), 1)))
-    bands = max(round(ny / ROWS), 1)
-    rows = [ny * band // bands for band in range(bands + 1)]
+def _tiles(flags: NDArray, count: int, reach: int, windows: int) -> Iterator[Tile]:
+    """Tiles for a pass of `count` stages, with as much ocean in the one as in the other.
+
+    Results do not depend on them.
+    """
+    nz, ny, nx = flags.shape
+    columns = max(round(nx / COLUMNS), 1)
+    workers = torch.get_num_threads()
+    # tiles in the north of each other overlap: as few as keep all threads busy to the end
+    bands = min(
+        range(1, max(nz * ny * nx // columns // CELLS, 1) + 1),
+        key=lambda n: -(-windows * columns * n // workers) * (ny / n + count * reach),
+    )
     begin = _vectors(count * reach + VECTOR)
-    for west in range(0, nx, width):
-        for south, north in itertools.pairwise(rows):
-            yield Tile(south, north, west, min(west + width, nx), begin, reach, 1)
+    ocean = flags[0] & tables.WET
+    for west, east in itertools.pairwise(_edges(ocean.sum(0), columns, VECTOR)):
+        for south, north in itertools.pairwise(_edges(ocean[:, west:east].sum(1), bands, 1)):
+            yield Tile(south, north, west, east, begin, reach, 1)
+
+
+def _edges(weights: NDArray, parts: int, unit: int) -> list[int]:
+    """Edges of so many parts of equal weight, each a multiple of `unit` long but for the last."""
+    total = np.cumsum(weights, dtype=np.int64)
+    inner = np.searchsorted(total, total[-1] * np.arange(1, parts) / parts) // unit * unit
+    return sorted({0, weights.size, *inner.tolist()})
 
 
 def _vectors(columns: int) -> int:
@@ -177,8 +195,11 @@ def _march_tile(
         "still": (slots, TVD if limited else UPWIND, *row),
         "masks": (slots, MASKS, *row),
         "surface": (slots, row[-1]),
+        "ocean": (slots, row[-1] // VECTOR),
+        "wet": (row[-1],),
         "lines": (9, row[-1]),
     }
-    types = {name: np.dtype(np.uint8) if name == "masks" else dtype for name in shapes}
+    flags = {"masks", "ocean", "wet"}
+    types = {name: np.dtype(np.uint8) if name in flags else dtype for name in shapes}
     with threads.Memory([(shapes[name], types[name]) for name in Rings._fields]) as memory:
         march_tile(window, rates, values, stages, tile, Rings(*memory), kept, new_rates)

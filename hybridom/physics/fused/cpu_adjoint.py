@@ -63,7 +63,7 @@ from hybridom.physics.fused.cpu_rows import numbers
 from hybridom.physics.fused.gpu_stages import reverse_stages, stages
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
-BAND = 45  # rows
+BAND = 90  # rows
 KEPT = 3  # states at a time, for a day of few stages; and for one of many,
 SECTIONS = 8  # parts of the day at most
 
@@ -77,7 +77,7 @@ def march_adjoint(
     that closes every layer; they are zero on land, and on faces and interfaces that are closed. On
     a periodic grid, whose seam is the first and the last face of a row, the last one has all of it.
     """
-    result = Start(*(torch.zeros_like(x) for x in start))
+    result = Start(*(threads.empty(x.shape, x.dtype).zero_() for x in start))
     flags, values = metrics.flags.numpy(), numbers(metrics, settings)
     for b in range(start.thetao.shape[0]):
         u, v, w, zos = (x[b].numpy() for x in start[3:7])
@@ -98,8 +98,8 @@ def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDA
     weights = reverse_stages(stages(path.settings))
     count, depth = len(weights), 3 if any(w.third for w in weights) else 2
     # L_s is written over L_(s + depth)
-    fields = tuple(result[:3])
-    buffers = [fields, *(tuple(np.zeros_like(x) for x in fields) for _ in range(depth - 1))]
+    fields = (result[0], result[1], result[2])
+    buffers = [fields, *(_zeros_like(fields) for _ in range(depth - 1))]
     for field, derivative in zip(buffers[count % depth], out, strict=True):
         torch.from_numpy(field).copy_(derivative)
     gradients = Gradients(*result[3:])
@@ -112,10 +112,17 @@ def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDA
             _reverse_stage(day, Stage(state, after, second, into, factors), gradients)
 
 
+def _zeros_like(fields: Fields) -> Fields:
+    t, s, zeta = (threads.empty(x.shape, torch.from_numpy(x).dtype).zero_().numpy() for x in fields)
+    return t, s, zeta
+
+
 def _reverse_stage(day: Day, stage: Stage, gradients: Gradients) -> None:
     """Take one stage in reverse, in bands of rows."""
-    ny = day.flags.shape[1]
-    edges = [*range(0, ny, BAND), ny]
+    ny, workers = day.flags.shape[1], torch.get_num_threads()
+    # as many bands as keep all threads busy to the end
+    count = min(-(-ny // (BAND * workers)) * workers, ny)
+    edges = [ny * band // count for band in range(count + 1)]
     bands = [_band(stage.result, *ends) for ends in itertools.pairwise(edges)]
     threads.run([functools.partial(_reverse_band, day, stage, band, gradients) for band in bands])
 
@@ -125,7 +132,11 @@ def _band(fields: Fields, south: int, north: int) -> Band:
     before = np.arange(south - MARGIN, south).clip(min=0)
     beyond = np.arange(north, north + MARGIN).clip(max=fields[0].shape[1] - 1)
     rows = np.concatenate([before, beyond])
-    a, b, c = (np.ascontiguousarray(x[:, rows]) for x in fields)
+    nz, _, nx = fields[0].shape
+    a, b, c = (np.empty((nz, rows.size, nx), x.dtype) for x in fields)
+    for field, edge in zip(fields, (a, b, c), strict=True):
+        for at, row in enumerate(rows):
+            edge[:, at] = field[:, row]
     return Band(south, north, (a, b, c))
 
 

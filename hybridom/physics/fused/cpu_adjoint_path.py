@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from hybridom.physics.fused import cpu
+from hybridom.physics.fused import cpu, threads
 from hybridom.physics.fused.cpu_rows import Numbers
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
@@ -34,7 +35,10 @@ class Path:
         """Temperature, salinity and vorticity before the stages `first` to `last` (exclusive)."""
         if not self.room or len(self.room[0]) < last - max(first, 1):
             size = last - first
-            self.room = tuple(np.empty((size, *x.shape), x.dtype) for x in self.start.state)
+            self.room = tuple(
+                threads.empty((size, *x.shape), torch.from_numpy(x).dtype).numpy()
+                for x in self.start.state
+            )
         window, rates, at = self.start, None, 0
         found: list[Fields] = [window.state] if first == 0 else []
         for whole in cpu.passes(self.settings, self.values.rows.dtype, PASS):

@@ -29,8 +29,8 @@ def flow(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See `operators.flow`."""
     windows, nz, ny, nx = uo.shape
-    u, v = uo.new_empty(windows, nz, ny, nx + 1), uo.new_empty(windows, nz, ny + 1, nx)
-    w, zeta = uo.new_empty(windows, nz + 1, ny, nx), torch.empty_like(uo)
+    shapes = (nz, ny, nx + 1), (nz, ny + 1, nx), (nz + 1, ny, nx), (nz, ny, nx)
+    u, v, w, zeta = (threads.empty((windows, *shape), uo.dtype) for shape in shapes)
     constants = _constants(faces, metrics, periodic)
     tasks = []
     for b in range(windows):
@@ -51,7 +51,7 @@ def flow_adjoint(
     periodic: bool,
 ) -> tuple[Tensor, Tensor]:
     """See `operators.flow_adjoint`."""
-    grad_uo, grad_vo = torch.empty_like(grad_zeta), torch.empty_like(grad_zeta)
+    grad_uo, grad_vo = (threads.empty(grad_zeta.shape, grad_zeta.dtype) for _ in range(2))
     constants = _constants(faces, metrics, periodic)
     tasks = []
     for b in range(grad_zeta.shape[0]):

@@ -89,6 +89,7 @@ def limited_row(
     nz, real, zero = here.shape[0], here.dtype.type, here.dtype.type(0)
     quarter, per_area = real(0.25), row[tables.AREA_INVERSE]
     lo, hi, o = np.uint64(lo), np.uint64(hi), np.uint64(o)
+    lines[FLUX_X, lo - o] = zero  # what is in the west of the ocean is land
     for i in range(lo, hi):
         lines[RISE_Z, i] = zero
         lines[FLUX_Z, i] = zero

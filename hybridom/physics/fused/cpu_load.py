@@ -25,6 +25,9 @@ TVD = 10
 WET, EAST, NORTH, BELOW = range(4)
 MASKS = 4
 
+VECTOR = 8  # columns, the values of a vector
+GAP = 4 * VECTOR  # columns of land that take less time than to begin anew behind them
+
 
 class Window(NamedTuple):
     """Fields of one window; see `types.Start`.
@@ -55,6 +58,9 @@ class Row(NamedTuple):
         still: See the names above (.., nz, n).
         masks: See the names above (4, nz, n), uint8.
         surface: Pressure of the sea surface (n,), Pa.
+        ocean: Vectors of columns with ocean in this row or in the one in the north (n / `VECTOR`,),
+            uint8. The others hold anything finite, but no open faces.
+        wet: Scratch (n,), uint8.
     """
 
     state: NDArray
@@ -62,6 +68,8 @@ class Row(NamedTuple):
     still: NDArray
     masks: NDArray
     surface: NDArray
+    ocean: NDArray
+    wet: NDArray
 
 
 @inner
@@ -76,6 +84,65 @@ def load_row(window, rates, is_first, numbers, j, first, south, row, lo, hi):
         south: Masks of the row in the south, see `Row.masks`; zero beyond the grid.
         row: Result.
     """
+    load_masks(window, j, first, row, lo, hi)
+    begin, end = next_ocean(row.ocean, lo, hi)
+    while begin < end:
+        load_columns(window, rates, is_first, numbers, j, first, south, row, begin, end)
+        begin, end = next_ocean(row.ocean, end, hi)
+
+
+@inner
+def next_ocean(ocean, lo, hi):
+    """Columns `begin` to `end` (exclusive) from `lo` on that are not all land; none: both `hi`."""
+    begin = lo
+    while begin < hi and ocean[begin // VECTOR] == 0:
+        begin += VECTOR
+    end, i = begin, begin
+    while i < hi and i - end <= GAP:
+        i += VECTOR
+        if ocean[i // VECTOR - 1] != 0:
+            end = i
+    return begin, end
+
+
+@inner
+def load_masks(window, j, first, row, lo, hi):
+    """Masks of row `j`, and which of its columns are not all land."""
+    flags, nx, i = window.flags, window.flags.shape[2], lo
+    north = min(j + 1, flags.shape[1] - 1)
+    row.wet[:] = 0
+    while i < hi:
+        column, count = first + i, hi - i
+        if window.periodic:
+            column %= nx
+        if 0 <= column < nx:
+            count = min(count, nx - column)
+            for k in range(flags.shape[0]):
+                unpack(flags[k, j], flags[k, north], column, row.masks, k, row.wet, i, count)
+        else:
+            count = min(count, -column) if column < 0 else count
+            clear(row.masks, i, i + count)
+        i += count
+    for block in range(row.ocean.size):
+        row.ocean[block] = row.wet[block * VECTOR : (block + 1) * VECTOR].any()
+
+
+@inner
+def unpack(flags, north, column, masks, k, wet, begin, count):
+    """Masks of level `k` of cells from `column` of the grid on, to columns from `begin` on."""
+    begin, column = np.uint64(begin), np.uint64(column)
+    for i in range(np.uint64(count)):
+        f = flags[column + i]
+        masks[WET, k, begin + i] = np.uint8(f & 1)
+        masks[EAST, k, begin + i] = np.uint8((f >> 1) & 1)
+        masks[NORTH, k, begin + i] = np.uint8((f >> 2) & 1)
+        masks[BELOW, k, begin + i] = np.uint8((f >> 3) & 1)
+        wet[begin + i] |= np.uint8((f | north[column + i]) & 1)
+
+
+@inner
+def load_columns(window, rates, is_first, numbers, j, first, south, row, lo, hi):
+    """See `load_row`."""
     nx, i = window.flags.shape[2], lo
     while i < hi:
         column = first + i
@@ -83,7 +150,6 @@ def load_row(window, rates, is_first, numbers, j, first, south, row, lo, hi):
             column %= nx
         if 0 <= column < nx:
             count = min(hi - i, nx - column)
-            load_masks(window.flags, j, column, row.masks, i, count)
             for c in range(3):
                 field, state, last = window.state[c], row.state[c], row.rates[c]
                 load_state(field, j, column, row.masks, state, i, count)
@@ -108,7 +174,6 @@ def load_land(row, begin, end):
     clear(row.state, begin, end)
     clear(row.rates, begin, end)
     clear(row.still, begin, end)
-    clear(row.masks, begin, end)
     for i in range(begin, end):
         row.surface[i] = row.surface.dtype.type(0)
 
@@ -116,7 +181,7 @@ def load_land(row, begin, end):
 @inner
 def clear(rows, lo, hi):
     """Zero columns of rows (.., nz, n)."""
-    zero = rows.dtype.type(0)
+    zero, lo, hi = rows.dtype.type(0), np.uint64(lo), np.uint64(hi)
     for c in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             for i in range(lo, hi):
@@ -126,23 +191,11 @@ def clear(rows, lo, hi):
 @inner
 def copy(source, rows, lo, hi):
     """Copy columns of rows (.., nz, n)."""
+    lo, hi = np.uint64(lo), np.uint64(hi)
     for c in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             for i in range(lo, hi):
                 rows[c, k, i] = source[c, k, i]
-
-
-@inner
-def load_masks(flags, j, column, masks, begin, count):
-    """Masks of cells from `column` of the grid on, to columns from `begin` on."""
-    begin, column, count = np.uint64(begin), np.uint64(column), np.uint64(count)
-    for k in range(flags.shape[0]):
-        for i in range(count):
-            f = flags[k, j, column + i]
-            masks[WET, k, begin + i] = np.uint8(f & 1)
-            masks[EAST, k, begin + i] = np.uint8((f >> 1) & 1)
-            masks[NORTH, k, begin + i] = np.uint8((f >> 2) & 1)
-            masks[BELOW, k, begin + i] = np.uint8((f >> 3) & 1)
 
 
 @inner
@@ -258,9 +311,15 @@ def load_surface(window, numbers, j, column, row, begin, count):
 
 
 @inner
-def store_row(row, begin, j, west, east, field):
-    """Write columns of a row (nz, n), from its column `begin` on, to a field (nz, ny, nx)."""
-    begin, west, count = np.uint64(begin), np.uint64(west), np.uint64(east - west)
+def store_row(row, masks, tile, j, field):
+    """Write what a tile is to step of a row (nz, n) to a field (nz, ny, nx); land becomes zero."""
+    zero = row.dtype.type(0)
+    begin, west, count = (
+        np.uint64(tile.begin),
+        np.uint64(tile.west),
+        np.uint64(tile.east - tile.west),
+    )
     for k in range(row.shape[0]):
         for i in range(count):
-            field[k, j, west + i] = row[k, begin + i]
+            x = row[k, begin + i]
+            field[k, j, west + i] = x if masks[WET, k, begin + i] != 0 else zero

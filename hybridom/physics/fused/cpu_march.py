@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from hybridom.physics.fused.compiler import inner, kernel
 from hybridom.physics.fused.cpu_limited import begin_limited, limited_row
-from hybridom.physics.fused.cpu_load import Row, clear, copy, load_row, store_row
+from hybridom.physics.fused.cpu_load import (
+    VECTOR,
+    Row,
+    clear,
+    copy,
+    load_row,
+    next_ocean,
+    store_row,
+)
 from hybridom.physics.fused.cpu_stage import current_row, stage_row
 
 STATE = 3  # fields: temperature, salinity, vorticity
-VECTOR = 8  # columns, the values of a vector
 
 
 class Tile(NamedTuple):
@@ -74,6 +81,7 @@ class Rings(NamedTuple):
         rates: Losses (slots, 3, nz, n).
         still, masks: See `cpu_load` (slots, .., nz, n).
         surface: Pressure of the sea surface (slots, n).
+        ocean, wet: See `cpu_load.Row` (slots, n / `VECTOR`), (n,).
         lines: Work memory (9, n).
     """
 
@@ -86,6 +94,8 @@ class Rings(NamedTuple):
     still: NDArray
     masks: NDArray
     surface: NDArray
+    ocean: NDArray
+    wet: NDArray
     lines: NDArray
 
 
@@ -179,38 +189,47 @@ def march_tile(window, rates, numbers, stages, tile, rings, kept, new_rates):
         new_rates: Losses of the last stage (3, nz, ny, nx), written unless `stages.last`.
     """
     count, reach, ny = stages.own.size, tile.reach, window.flags.shape[1]
-    slots, depth = rings.masks.shape[0], rings.state.shape[0]
+    slots, depth, n = rings.masks.shape[0], rings.state.shape[0], rings.masks.shape[-1]
     columns, first = tile.east - tile.west, tile.west - tile.begin
     start, stop = max(tile.south - count * reach, 0), min(tile.north + count * reach, ny)
+    # what is beside the ocean must be finite
     for line in rings.lines:
         line[:] = rings.lines.dtype.type(0)
+    for at in range(depth):
+        clear(rings.state[at], 0, n)
+    for at in range(slots):
+        clear(rings.still[at], 0, n)
+        rings.surface[at] = rings.surface.dtype.type(0)
     # the faces in the south of the first row are closed
-    clear(rings.masks[(start - 1) % slots], 0, rings.masks.shape[-1])
+    clear(rings.masks[(start - 1) % slots], 0, n)
     for front in range(start, tile.north + count * reach):
         if front < stop:
             at = front % slots
             row = Row(
                 rings.state[front % depth], rings.rates[at], rings.still[at], rings.masks[at],
-                rings.surface[at],
+                rings.surface[at], rings.ocean[at], rings.wet,
             )  # fmt: skip
             south = rings.masks[(front - 1) % slots]
             lo, hi = bounds(tile, columns, count * reach)
             load_row(window, rates, stages.first, numbers, front, first, south, row, lo, hi)
         for s in range(count):
             j, margin = front - (s + 1) * reach, (count - s - 1) * reach
-            begin, end = max(tile.south - margin, 0), min(tile.north + margin, ny)
-            if begin <= j < end:
+            south, north = max(tile.south - margin, 0), min(tile.north + margin, ny)
+            if south <= j < north:
                 lo, hi = bounds(tile, columns, margin + reach)
-                if j == begin:
+                if j == south:
                     begin_stage(numbers, stages, tile, s, j, ny, lo, hi, rings)
-                take_stage(numbers, stages, tile, s, j, ny, lo, hi, rings)
+                ocean = rings.ocean[j % slots]
+                begin, end = next_ocean(ocean, lo, hi)
+                while begin < end:
+                    take_stage(numbers, stages, tile, s, j, ny, begin, end, rings)
+                    begin, end = next_ocean(ocean, end, hi)
                 at = s - count + kept[0].shape[0]
                 if at >= 0 and tile.south <= j < tile.north:
+                    after, masks = rings.state[(j - 1 - s) % depth], rings.masks[j % slots]
                     for c in range(STATE):
-                        after = rings.state[(j - 1 - s) % depth, c]
-                        store_row(after, tile.begin, j, tile.west, tile.east, kept[c][at])
+                        store_row(after[c], masks, tile, j, kept[c][at])
         j = front - count * reach
         if tile.south <= j and not stages.last:
             for c in range(STATE):
-                loss = rings.rates[j % slots, c]
-                store_row(loss, tile.begin, j, tile.west, tile.east, new_rates[c])
+                store_row(rings.rates[j % slots, c], rings.masks[j % slots], tile, j, new_rates[c])

@@ -7,20 +7,25 @@ cores of other processes.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 ALIGNMENT = 64  # bytes, a cache line
+RESULTS = 8  # free pieces of memory of results that are kept: about those of one day
 
 
 class _Workers:
-    """The pools of one process, by their size, and its free work memory."""
+    """The pools of one process, by their size, and its free memory of work and of results."""
 
     def __init__(self) -> None:
         self.reset()
@@ -29,6 +34,7 @@ class _Workers:
         """Forget everything, as a forked process must: threads do not survive the fork."""
         self.lock = threading.Lock()
         self.pools: dict[int, ThreadPoolExecutor] = {}
+        self.results: deque[NDArray[np.uint8]] = deque(maxlen=RESULTS)
         self.free: list[NDArray[np.uint8]] = []
 
     def pool(self, size: int) -> ThreadPoolExecutor:
@@ -50,6 +56,20 @@ class _Workers:
         with self.lock:
             if len(self.free) < torch.get_num_threads():
                 self.free.append(memory)
+
+    def take_result(self, size: int) -> NDArray[np.uint8]:
+        """Memory of exactly `size` bytes."""
+        with self.lock:
+            for _ in range(len(self.results)):
+                found = self.results.popleft()
+                if found.size == size:
+                    return found
+                self.results.append(found)
+        return np.empty(size, np.uint8)
+
+    def give_result(self, memory: NDArray[np.uint8]) -> None:
+        # without the lock, which the thread in which an array happens to be deleted may hold
+        self.results.append(memory)
 
 
 _workers = _Workers()
@@ -77,6 +97,18 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
         for future in futures:
             future.cancel()
         wait(futures)
+
+
+def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor that holds anything, if possible in memory of one that nobody holds any more.
+
+    Systems take many times as long to hand out new memory as a kernel takes to fill it.
+    """
+    kind = torch.empty((), dtype=dtype).numpy().dtype
+    memory = _workers.take_result(math.prod(shape) * kind.itemsize)
+    array = memory.view(kind).reshape(shape)
+    weakref.finalize(array, _workers.give_result, memory).atexit = False
+    return torch.from_numpy(array)
 
 
 class Memory:
