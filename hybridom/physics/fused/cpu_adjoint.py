@@ -46,7 +46,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hybridom.physics.fused import threads
+from hybridom.physics.fused import tables, threads
 from hybridom.physics.fused.cpu_adjoint_band import reverse_band
 from hybridom.physics.fused.cpu_adjoint_path import Path
 from hybridom.physics.fused.cpu_adjoint_types import (
@@ -58,12 +58,12 @@ from hybridom.physics.fused.cpu_adjoint_types import (
     Stage,
     rings,
 )
-from hybridom.physics.fused.cpu_halo import MARGIN
+from hybridom.physics.fused.cpu_halo import MARGIN, spans_of_rows
 from hybridom.physics.fused.cpu_rows import numbers
 from hybridom.physics.fused.gpu_stages import reverse_stages, stages
 from hybridom.physics.fused.types import Metrics, Settings, Start
 
-BAND = 90  # rows
+BAND = 45  # rows, at most
 KEPT = 3  # states at a time, for a day of few stages; and for one of many,
 SECTIONS = 8  # parts of the day at most
 
@@ -79,9 +79,12 @@ def march_adjoint(
     """
     result = Start(*(threads.empty(x.shape, x.dtype).zero_() for x in start))
     flags, values = metrics.flags.numpy(), numbers(metrics, settings)
+    limited = settings.advection == "tvd"
+    # limited fluxes look at land, too
+    spans = spans_of_rows(flags, limited)
     for b in range(start.thetao.shape[0]):
         u, v, w, zos = (x[b].numpy() for x in start[3:7])
-        day = Day(u, v, w, zos, flags, values, settings.advection == "tvd")
+        day = Day(u, v, w, zos, flags, values, limited, spans)
         path = Path(start, b, metrics, settings, values)
         _reverse_day(tuple(g[b] for g in grads), day, path, [x[b].numpy() for x in result])
     return tuple(result)
@@ -100,8 +103,9 @@ def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDA
     # L_s is written over L_(s + depth)
     fields = (result[0], result[1], result[2])
     buffers = [fields, *(_zeros_like(fields) for _ in range(depth - 1))]
+    wet, zero = torch.from_numpy(day.flags & np.uint8(tables.WET) != 0), out[0].new_zeros(())
     for field, derivative in zip(buffers[count % depth], out, strict=True):
-        torch.from_numpy(field).copy_(derivative)
+        torch.where(wet, derivative, zero, out=torch.from_numpy(field))
     gradients = Gradients(*result[3:])
     kept = max(KEPT, -(-count // SECTIONS))
     for first in reversed(range(0, count, kept)):

@@ -24,6 +24,7 @@ class Day(NamedTuple):
         flags: See `tables.Tables`.
         numbers: Metrics and coefficients.
         limited: Whether the advection of tracers is `tvd`.
+        spans: Columns of each row, see `cpu_halo.spans_of_rows`.
     """
 
     u: NDArray
@@ -33,6 +34,7 @@ class Day(NamedTuple):
     flags: NDArray
     numbers: Numbers
     limited: bool
+    spans: NDArray
 
 
 class Stage(NamedTuple):

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from hybridom.physics.fused import tables
-from hybridom.physics.fused.compiler import bare
+from hybridom.physics.fused.compiler import bare, kernel
+from hybridom.physics.fused.cpu_load import GAP, VECTOR
 
 MARGIN = 2  # as far as the derivatives of a cell reach
 
@@ -25,6 +26,41 @@ WEST, SOUTH, BOTH_X, BOTH_Y = 16, 32, 64, 128
 # entries of rings of rows, see `cpu_adjoint_types.Rings`
 T, S, ZETA, M_T, M_S, M_ZETA = range(6)
 Q_T, Q_S, Q_ZETA, SLOPE_Y, SLOPE_V, PUSH = range(6)
+
+
+@kernel
+def spans_of_rows(flags, whole):
+    """Columns of each row that matter: not those where it and the row in the north are all land.
+
+    Where a span begins in the ocean, its first column is in the west of it: the one beside it
+    stands for the closed face between them.
+
+    Args:
+        flags: `tables.Tables.flags` (nz, ny, nx).
+        whole: Whether all columns matter.
+
+    Returns:
+        First column and the one beyond the last (ny, spans, 2), uint64, with `MARGIN` columns
+        before that of the grid's first cell; both are zero where a row has fewer spans.
+    """
+    nz, ny, nx = flags.shape
+    blocks = (nx + VECTOR - 1) // VECTOR
+    spans = np.zeros((ny, blocks // (GAP // VECTOR + 2) + 1, 2), np.uint64)
+    for j in range(ny):
+        wet, north = np.zeros(nx, np.uint8), min(j + 1, ny - 1)
+        for k in range(nz):
+            for i in range(nx):
+                wet[i] |= (flags[k, j, i] | flags[k, north, i]) & np.uint8(tables.WET)
+        count, end = 0, 0
+        for begin in range(0, nx, VECTOR):
+            beyond = min(begin + VECTOR, nx)
+            if whole or wet[begin:beyond].any() or wet[beyond % nx]:
+                if count == 0 or begin > end + GAP:
+                    spans[j, count, 0] = begin + MARGIN
+                    count += 1
+                end = beyond
+                spans[j, count - 1, 1] = end + MARGIN
+    return spans
 
 
 @bare
@@ -62,27 +98,30 @@ def load_bits(flags, j, row):
 
 
 @bare
-def load(field, j, bits, row):
+def load(field, j, spans, bits, row):
     """Row `j` of a field (nz, ny, nx); zero on land, whatever the field holds there.
 
     Args:
+        spans: Of this row, see `spans_of_rows`; what is beside them stays as it is.
         bits: Row of bits.
         row: Result.
     """
     zero, lo = row.dtype.type(0), np.uint64(MARGIN)
     for k in range(row.shape[0]):
-        for i in range(np.uint64(field.shape[2])):
-            value = field[k, j, i]
-            row[k, lo + i] = value if bits[k, lo + i] & np.uint8(tables.WET) else zero
+        for n in range(spans.shape[0]):
+            for i in range(spans[n, 0], spans[n, 1]):
+                value = field[k, j, i - lo]
+                row[k, i] = value if bits[k, i] & np.uint8(tables.WET) else zero
         wrap(row[k])
 
 
 @bare
-def load_sum(first, j, a, second, j_second, b, bits, row):
+def load_sum(first, j, a, second, j_second, b, spans, bits, row):
     """Row `j` of a field times `a` plus row `j_second` of another times `b`, as `load`."""
     zero, lo = row.dtype.type(0), np.uint64(MARGIN)
     for k in range(row.shape[0]):
-        for i in range(np.uint64(first.shape[2])):
-            value = a * first[k, j, i] + b * second[k, j_second, i]
-            row[k, lo + i] = value if bits[k, lo + i] & np.uint8(tables.WET) else zero
+        for n in range(spans.shape[0]):
+            for i in range(spans[n, 0], spans[n, 1]):
+                value = a * first[k, j, i - lo] + b * second[k, j_second, i - lo]
+                row[k, i] = value if bits[k, i] & np.uint8(tables.WET) else zero
         wrap(row[k])

@@ -1,6 +1,7 @@
 """Pressure and geostrophic velocity of a row of cells, and their derivatives.
 
-Rows are those of `cpu_halo`, in the rings of `cpu_adjoint_types`; `rows`, `levels` and `constants`
+Rows are those of `cpu_halo`, in the rings of `cpu_adjoint_types`; `spans` are the columns of them
+that are looked at; `rows`, `levels` and `constants`
 are from `cpu_rows.Numbers`.
 """
 
@@ -14,7 +15,6 @@ from hybridom.physics.fused.cpu_halo import (
     BOTH_X,
     BOTH_Y,
     M_ZETA,
-    MARGIN,
     PUSH,
     SLOPE_V,
     SOUTH,
@@ -26,7 +26,7 @@ from hybridom.physics.fused.cpu_halo import (
 
 
 @bare
-def pressure_row(fields, at, zos, levels, constants, total, pressure):
+def pressure_row(fields, at, spans, zos, levels, constants, total, pressure):
     """Pressure, Pa, of the row in slot `at`.
 
     Args:
@@ -35,27 +35,28 @@ def pressure_row(fields, at, zos, levels, constants, total, pressure):
         total: Scratch (n,).
         pressure: Ring, written.
     """
-    lo, hi = np.uint64(MARGIN), np.uint64(zos.size - MARGIN)
     t_ref, s_ref = constants[cpu_rows.T_REF], constants[cpu_rows.S_REF]
     tt, ss = constants[cpu_rows.THERMAL_SQUARE], constants[cpu_rows.HALINE_SQUARE]
     ts, surface = constants[cpu_rows.MIXED], constants[cpu_rows.SURFACE]
     gravity = constants[cpu_rows.GRAVITY_]
-    for i in range(lo, hi):
-        total[i] = surface * zos[i]
+    for n in range(spans.shape[0]):
+        for i in range(spans[n, 0], spans[n, 1]):
+            total[i] = surface * zos[i]
     for k in range(fields.shape[2]):
         thermal, haline = levels[k, cpu_rows.THERMAL], levels[k, cpu_rows.HALINE]
         layer, below = gravity * levels[k, tables.DZ], gravity * levels[k, tables.BELOW_LEVEL]
-        for i in range(lo, hi):
-            ta, sa = fields[at, T, k, i] - t_ref, fields[at, S, k, i] - s_ref
-            rho = (thermal + tt * ta + ts * sa) * ta + (haline + ss * sa) * sa
-            down = total[i] + layer * rho
-            total[i] = down
-            pressure[at, k, i] = down - below * rho
+        for n in range(spans.shape[0]):
+            for i in range(spans[n, 0], spans[n, 1]):
+                ta, sa = fields[at, T, k, i] - t_ref, fields[at, S, k, i] - s_ref
+                rho = (thermal + tt * ta + ts * sa) * ta + (haline + ss * sa) * sa
+                down = total[i] + layer * rho
+                total[i] = down
+                pressure[at, k, i] = down - below * rho
         wrap(pressure[at, k])
 
 
 @bare
-def northward_row(pressure, bits, at, rows, j, northward):
+def northward_row(pressure, bits, at, spans, rows, j, northward):
     """Northward geostrophic velocity, m s-1, of row `j`, without margins.
 
     Args:
@@ -66,17 +67,18 @@ def northward_row(pressure, bits, at, rows, j, northward):
     whole = rows[j, tables.GEOSTROPHIC] * rows[j, tables.DX_INVERSE]
     half = pressure.dtype.type(0.5) * whole
     for k in range(bits.shape[1]):
-        for i in range(np.uint64(MARGIN), np.uint64(bits.shape[2] - MARGIN)):
-            f, here = bits[at, k, i], pressure[at, k, i]
-            east, west = pressure[at, k, i + o] - here, here - pressure[at, k, i - o]
-            east = east if f & np.uint8(tables.EAST) else zero
-            west = west if f & np.uint8(WEST) else zero
-            share = half if f & np.uint8(BOTH_X) else whole
-            northward[at, k, i] = share * (east + west)
+        for n in range(spans.shape[0]):
+            for i in range(spans[n, 0], spans[n, 1]):
+                f, here = bits[at, k, i], pressure[at, k, i]
+                east, west = pressure[at, k, i + o] - here, here - pressure[at, k, i - o]
+                east = east if f & np.uint8(tables.EAST) else zero
+                west = west if f & np.uint8(WEST) else zero
+                share = half if f & np.uint8(BOTH_X) else whole
+                northward[at, k, i] = share * (east + west)
 
 
 @bare
-def eastward_level(pressure, bits, south, at, north, rows, j, k, ug):
+def eastward_level(pressure, bits, south, at, north, spans, rows, j, k, ug):
     """Eastward geostrophic velocity (n,), m s-1, of row `j`, level `k`.
 
     Args:
@@ -87,20 +89,21 @@ def eastward_level(pressure, bits, south, at, north, rows, j, k, ug):
     step_south, step_north = rows[j, tables.DY_SOUTH_INVERSE], rows[j, tables.DY_NORTH_INVERSE]
     zero, whole = ug.dtype.type(0), -rows[j, tables.GEOSTROPHIC]
     half = ug.dtype.type(0.5) * whole
-    for i in range(np.uint64(MARGIN), np.uint64(ug.size - MARGIN)):
-        f, here = bits[at, k, i], pressure[at, k, i]
-        rise = step_north * (pressure[north, k, i] - here)
-        fall = step_south * (here - pressure[south, k, i])
-        rise = rise if f & np.uint8(tables.NORTH) else zero
-        fall = fall if f & np.uint8(SOUTH) else zero
-        share = half if f & np.uint8(BOTH_Y) else whole
-        ug[i] = share * (rise + fall)
+    for n in range(spans.shape[0]):
+        for i in range(spans[n, 0], spans[n, 1]):
+            f, here = bits[at, k, i], pressure[at, k, i]
+            rise = step_north * (pressure[north, k, i] - here)
+            fall = step_south * (here - pressure[south, k, i])
+            rise = rise if f & np.uint8(tables.NORTH) else zero
+            fall = fall if f & np.uint8(SOUTH) else zero
+            share = half if f & np.uint8(BOTH_Y) else whole
+            ug[i] = share * (rise + fall)
     wrap(ug)
 
 
 @bare
 def pressure_reverse_level(
-    faces, side, fields, bits, at, rows, j, levels, constants, k, gain, push_x, total, change
+    faces, side, fields, bits, at, spans, rows, j, levels, constants, k, gain, push_x, total, change
 ):
     """Derivatives with respect to density at level `k`, after those at the levels below.
 
@@ -114,23 +117,25 @@ def pressure_reverse_level(
         change: Result (n,).
     """
     o, zero, other = np.uint64(1), gain.dtype.type(0), 1 - side
-    lo, hi = np.uint64(MARGIN), np.uint64(gain.size - MARGIN)
     beta = constants[cpu_rows.PLANETARY] * rows[j, tables.BETA] / rows[j, tables.AREA_INVERSE]
     whole = rows[j, tables.GEOSTROPHIC] * rows[j, tables.DX_INVERSE]
     half = gain.dtype.type(0.5) * whole
     gravity = constants[cpu_rows.GRAVITY_]
     layer, below = gravity * levels[k, tables.DZ], gravity * levels[k, tables.BELOW_LEVEL]
-    for i in range(lo, hi):
-        share = half if bits[at, k, i] & np.uint8(BOTH_X) else whole
-        slopes = faces[other, SLOPE_V, k, i] + faces[side, SLOPE_V, k, i]
-        gain[i] = share * (slopes - beta * fields[at, M_ZETA, k, i])
+    for n in range(spans.shape[0]):
+        for i in range(spans[n, 0], spans[n, 1]):
+            share = half if bits[at, k, i] & np.uint8(BOTH_X) else whole
+            slopes = faces[other, SLOPE_V, k, i] + faces[side, SLOPE_V, k, i]
+            gain[i] = share * (slopes - beta * fields[at, M_ZETA, k, i])
     wrap(gain)
-    for i in range(lo, hi):
-        both = gain[i] + gain[i + o]
-        push_x[i] = both if bits[at, k, i] & np.uint8(tables.EAST) else zero
+    for n in range(spans.shape[0]):
+        for i in range(spans[n, 0], spans[n, 1]):
+            both = gain[i] + gain[i + o]
+            push_x[i] = both if bits[at, k, i] & np.uint8(tables.EAST) else zero
     wrap(push_x)
-    for i in range(lo, hi):
-        p = push_x[i - o] - push_x[i] + (faces[other, PUSH, k, i] - faces[side, PUSH, k, i])
-        deeper = total[i] + p
-        total[i] = deeper
-        change[i] = layer * deeper - below * p
+    for n in range(spans.shape[0]):
+        for i in range(spans[n, 0], spans[n, 1]):
+            p = push_x[i - o] - push_x[i] + (faces[other, PUSH, k, i] - faces[side, PUSH, k, i])
+            deeper = total[i] + p
+            total[i] = deeper
+            change[i] = layer * deeper - below * p
