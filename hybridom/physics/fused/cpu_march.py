@@ -3,6 +3,7 @@
 A front moves north. At each of its rows the first stage is taken of the row behind it, the second
 one of the row behind that, and so on: rows of all stages are at hand in rings that fit a cache, and
 memory is read and written once for all stages. Tiles overlap by the cells that the stages reach.
+Columns without ocean near them are skipped: rows hold there what rows before them did.
 """
 
 from __future__ import annotations
