@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -34,23 +34,19 @@ def march(start: Start, metrics: Metrics, settings: Settings) -> tuple[Tensor, T
     """See `operators.march`."""
     values = numbers(metrics, settings)
     windows = [window_of(start, metrics, settings, b) for b in range(start.thetao.shape[0])]
-    rates: list[NDArray | None] = [None for _ in windows]
+    rates: list[NDArray] | None = None
     t, s, zeta = (threads.empty(start.thetao.shape, start.thetao.dtype) for _ in range(STATE))
     *former, latest = passes(settings, values.rows.dtype)
     for stages in (*former, latest):
-        tasks = []
-        for b, window in enumerate(windows):
-            if stages is latest:
-                kept: Fields = tuple(x[b : b + 1].numpy() for x in (t, s, zeta))
-            else:
-                kept = tuple(np.empty_like(x)[None] for x in window.state)
-            before, after = rates[b], _room_for_rates(window, stages)
-            tasks += _tasks(
-                window, before, values, stages, settings.advection, kept, after, len(windows)
-            )
-            rates[b] = after
-            windows[b] = window._replace(state=tuple(x[0] for x in kept))
-        threads.run(tasks)
+        if stages is latest:
+            kept = [tuple(x[b : b + 1].numpy() for x in (t, s, zeta)) for b in range(len(windows))]
+        else:
+            kept = [tuple(np.empty_like(x)[None] for x in window.state) for window in windows]
+        rates = take_stages(windows, rates, values, stages, settings.advection, kept)
+        windows = [
+            window._replace(state=tuple(x[0] for x in fields))
+            for window, fields in zip(windows, kept, strict=True)
+        ]
     return t, s, zeta
 
 
@@ -92,52 +88,44 @@ def passes(settings: Settings, dtype: np.dtype, size: int = PASS) -> Iterator[St
 
 
 def take_stages(
-    window: Window,
-    rates: NDArray | None,
+    windows: Sequence[Window],
+    rates: Sequence[NDArray] | None,
     values: Numbers,
     stages: Stages,
     advection: str,
-    kept: Fields,
-) -> NDArray:
+    kept: Sequence[Fields],
+) -> list[NDArray]:
     """Take the stages of a pass.
 
     Args:
-        window: Fields before the pass.
+        windows: Fields before the pass.
         rates: What this function returned for the pass before; None for the first one.
         values, stages: See there.
         advection: See `types.Settings`.
-        kept: Temperature, salinity and vorticity after the last stages, 3 of (.., nz, ny, nx), as
-            many stages as there is room for.
+        kept: Of each window, temperature, salinity and vorticity after the last stages, 3 of
+            (.., nz, ny, nx), as many stages as there is room for.
 
     Returns:
-        What the next pass wants (3, nz, ny, nx).
+        What the next pass wants of each window (3, nz, ny, nx).
     """
-    new_rates = _room_for_rates(window, stages)
-    threads.run(_tasks(window, rates, values, stages, advection, kept, new_rates))
+    new_rates = [_room_for_rates(window, stages) for window in windows]
+    before = rates or [np.empty((STATE, 1, 1, 1), values.rows.dtype)] * len(windows)
+    # windows have the same ocean
+    count, reach = stages.own.size, REACH[advection]
+    tiles = list(_tiles(windows[0].flags, count, reach, len(windows)))
+    threads.run(
+        [
+            functools.partial(_march_tile, window, former, values, stages, tile, fields, latter)
+            for window, former, fields, latter in zip(windows, before, kept, new_rates, strict=True)
+            for tile in tiles
+        ]
+    )
     return new_rates
 
 
 def _room_for_rates(window: Window, stages: Stages) -> NDArray:
     field = window.state[0]
     return np.empty((STATE, *((1, 1, 1) if stages.last else field.shape)), field.dtype)
-
-
-def _tasks(
-    window: Window,
-    rates: NDArray | None,
-    values: Numbers,
-    stages: Stages,
-    advection: str,
-    kept: Fields,
-    new_rates: NDArray,
-    windows: int = 1,
-) -> list[Callable[[], None]]:
-    """What the threads are to do in a pass; see `take_stages`."""
-    before = np.empty((STATE, 1, 1, 1), values.rows.dtype) if rates is None else rates
-    return [
-        functools.partial(_march_tile, window, before, values, stages, tile, kept, new_rates)
-        for tile in _tiles(window.flags, stages.own.size, REACH[advection], windows)
-    ]
 
 
 def _tiles(flags: NDArray, count: int, reach: int, windows: int) -> Iterator[Tile]:

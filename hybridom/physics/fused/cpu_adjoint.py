@@ -39,7 +39,6 @@ fields of the day are computed again, a few stages at a time, so that few have t
 from __future__ import annotations
 
 import functools
-import itertools
 
 import numpy as np
 import torch
@@ -117,7 +116,9 @@ def _reverse_day(out: tuple[Tensor, ...], day: Day, path: Path, result: list[NDA
 
 
 def _zeros_like(fields: Fields) -> Fields:
-    t, s, zeta = (threads.empty(x.shape, torch.from_numpy(x).dtype).zero_().numpy() for x in fields)
+    t, s, zeta = (threads.empty_array(x.shape, x.dtype) for x in fields)
+    for field in (t, s, zeta):
+        torch.from_numpy(field).zero_()
     return t, s, zeta
 
 
@@ -126,8 +127,7 @@ def _reverse_stage(day: Day, stage: Stage, gradients: Gradients) -> None:
     ny, workers = day.flags.shape[1], torch.get_num_threads()
     # as many bands as keep all threads busy to the end
     count = min(-(-ny // (BAND * workers)) * workers, ny)
-    edges = [ny * band // count for band in range(count + 1)]
-    bands = [_band(stage.result, *ends) for ends in itertools.pairwise(edges)]
+    bands = [_band(stage.result, *ends) for ends in threads.split(ny, count)]
     threads.run([functools.partial(_reverse_band, day, stage, band, gradients) for band in bands])
 
 

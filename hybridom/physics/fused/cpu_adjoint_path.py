@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hybridom.physics.fused import cpu, threads
@@ -36,8 +35,7 @@ class Path:
         if not self.room or len(self.room[0]) < last - max(first, 1):
             size = last - first
             self.room = tuple(
-                threads.empty((size, *x.shape), torch.from_numpy(x).dtype).numpy()
-                for x in self.start.state
+                threads.empty_array((size, *x.shape), x.dtype) for x in self.start.state
             )
         window, rates, at = self.start, None, 0
         found: list[Fields] = [window.state] if first == 0 else []
@@ -54,7 +52,7 @@ class Path:
             else:
                 into = tuple(np.empty_like(x[:1]) for x in self.room)
             advection = self.settings.advection
-            rates = cpu.take_stages(window, rates, self.values, stages, advection, into)
+            rates = cpu.take_stages([window], rates, self.values, stages, advection, [into])
             states = list(zip(*into, strict=True))
             window = window._replace(state=states[-1])
             found += states if wanted > 0 else []

@@ -11,7 +11,6 @@ mask of a face and gc = open / corner_area * sum over its cells of share * g_zet
 from __future__ import annotations
 
 import functools
-import itertools
 
 import numpy as np
 import torch
@@ -66,8 +65,7 @@ def flow_adjoint(
 def _bands(nz: int, ny: int, nx: int) -> list[tuple[int, int]]:
     """Rows (first, beyond the last) of one task a thread, none of them small."""
     count = max(min(torch.get_num_threads(), ny // 8, nz * ny * nx // CELLS), 1)
-    edges = [ny * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
+    return threads.split(ny, count)
 
 
 def _constants(faces: Faces, metrics: Metrics, periodic: bool) -> tuple:

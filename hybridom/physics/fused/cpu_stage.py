@@ -106,6 +106,18 @@ def drain(inflow, x, west, east, south, north, below, above):
 
 
 @part
+def take_tracer(c, inflow, south, here, north, rates, k, above, below, new, old, o, i):
+    """One stage of tracer `c` in a cell."""
+    x = here[c, k, i]
+    loss = drain(
+        inflow, x, here[c, k, i - o], here[c, k, i + o], south[c, k, i], north[c, k, i],
+        here[c, below, i], here[c, above, i],
+    )  # fmt: skip
+    south[c, k, i] = x - new * loss - old * rates[c, k, i]
+    rates[c, k, i] = loss
+
+
+@part
 def transport(south, here, north, still, rates, k, above, below, new, old, o, lo, hi):
     """One stage of temperature and salinity at level `k`."""
     for i in range(lo, hi):
@@ -113,20 +125,8 @@ def transport(south, here, north, still, rates, k, above, below, new, old, o, lo
             still[FROM_WEST, k, i], still[FROM_EAST, k, i], still[FROM_SOUTH, k, i],
             still[FROM_NORTH, k, i], still[FROM_BELOW, k, i], still[FROM_ABOVE, k, i],
         )  # fmt: skip
-        x = here[0, k, i]
-        loss = drain(
-            inflow, x, here[0, k, i - o], here[0, k, i + o], south[0, k, i], north[0, k, i],
-            here[0, below, i], here[0, above, i],
-        )  # fmt: skip
-        south[0, k, i] = x - new * loss - old * rates[0, k, i]
-        rates[0, k, i] = loss
-        x = here[1, k, i]
-        loss = drain(
-            inflow, x, here[1, k, i - o], here[1, k, i + o], south[1, k, i], north[1, k, i],
-            here[1, below, i], here[1, above, i],
-        )  # fmt: skip
-        south[1, k, i] = x - new * loss - old * rates[1, k, i]
-        rates[1, k, i] = loss
+        take_tracer(0, inflow, south, here, north, rates, k, above, below, new, old, o, i)
+        take_tracer(1, inflow, south, here, north, rates, k, above, below, new, old, o, i)
 
 
 @part

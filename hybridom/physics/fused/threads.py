@@ -7,6 +7,7 @@ cores of other processes.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
@@ -99,16 +100,25 @@ def run(tasks: Sequence[Callable[[], None]]) -> None:
         wait(futures)
 
 
+def split(size: int, parts: int) -> list[tuple[int, int]]:
+    """Begin and end (exclusive) of so many parts of `size`, as long as each other."""
+    return list(itertools.pairwise(size * part // parts for part in range(parts + 1)))
+
+
 def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """A tensor that holds anything, if possible in memory of one that nobody holds any more.
+    """As `empty_array`, a tensor."""
+    return torch.from_numpy(empty_array(shape, torch.empty((), dtype=dtype).numpy().dtype))
+
+
+def empty_array(shape: Sequence[int], dtype: np.dtype) -> NDArray:
+    """An array that holds anything, if possible in memory of one that nobody holds any more.
 
     Systems take many times as long to hand out new memory as a kernel takes to fill it.
     """
-    kind = torch.empty((), dtype=dtype).numpy().dtype
-    memory = _workers.take_result(math.prod(shape) * kind.itemsize)
-    array = memory.view(kind).reshape(shape)
+    memory = _workers.take_result(math.prod(shape) * dtype.itemsize)
+    array = memory.view(dtype).reshape(shape)
     weakref.finalize(array, _workers.give_result, memory).atexit = False
-    return torch.from_numpy(array)
+    return array
 
 
 class Memory:
