@@ -18,7 +18,7 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
         {"__init__", "constants", "errors", "variables", "progress", "config", "layout", "files"},
         {0},
     ),
-    1: ({"grid", "masks", "state", "normalisation", "operators", "bulk"}, {0, 1}),
+    1: ({"grid", "masks", "state", "metrics", "normalisation", "operators", "bulk"}, {0, 1}),
     2: ({"data", "retrieve", "twin"}, {0, 1}),
     3: ({"physics"}, {0, 1}),
     4: ({"networks"}, {0, 1}),

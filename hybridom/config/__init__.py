@@ -29,21 +29,22 @@ from hybridom.config.files import (
     validate,
     write_stage,
 )
-from hybridom.config.model import (
-    CheckpointConfig,
-    CurriculumStage,
-    LossConfig,
-    LossWeights,
-    NetworkConfig,
-    NetworksConfig,
-    SkeletonConfig,
-    SpongeConfig,
-    TrainingConfig,
-    ValidationConfig,
-)
+from hybridom.config.networks import NetworkConfig, NetworksConfig
 from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
 from hybridom.config.root import Config
+from hybridom.config.skeleton import SkeletonConfig, SpongeConfig
 from hybridom.config.stages import STAGES, StageConfig, narrow
+from hybridom.config.training import (
+    CheckpointConfig,
+    CurriculumStage,
+    DivergenceConfig,
+    LossConfig,
+    LossWeights,
+    TrackingConfig,
+    TrainingConfig,
+    ValidationConfig,
+    WandbConfig,
+)
 
 __all__ = [
     "STAGES",
@@ -51,6 +52,7 @@ __all__ = [
     "ClimatologyConfig",
     "Config",
     "CurriculumStage",
+    "DivergenceConfig",
     "DownloadConfig",
     "EvaluationConfig",
     "FiguresConfig",
@@ -70,9 +72,11 @@ __all__ = [
     "SpongeConfig",
     "StageConfig",
     "StoresConfig",
+    "TrackingConfig",
     "TrainingConfig",
     "TwinConfig",
     "ValidationConfig",
+    "WandbConfig",
     "config_hash",
     "json_schema",
     "load",

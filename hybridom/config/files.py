@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from hybridom.config.networks import NetworkConfig
 from hybridom.config.root import Config
 from hybridom.config.stages import STAGES, StageConfig, narrow
 from hybridom.errors import UserError
@@ -70,8 +71,17 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     return merge(base, data)
 
 
-def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `top`, mapping by mapping; dotted keys of `top` are paths."""
+def merge(base: Mapping[str, Any], top: Mapping[str, Any], *above: str) -> dict[str, Any]:
+    """`base` with the values of `top`, mapping by mapping; dotted keys of `top` are paths.
+
+    A network of another name keeps nothing of the one that it replaces: sizes of one architecture
+    say nothing about another's.
+
+    Args:
+        base: Nested values.
+        top: What goes before them.
+        *above: Keys that lead to the two mappings.
+    """
     merged = dict(base)
     for key, value in top.items():
         head, _, rest = str(key).partition(".")
@@ -79,7 +89,11 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
             value, key = {rest: value}, head
         old = merged.get(key)
         if isinstance(value, Mapping):
-            merged[key] = merge(old if isinstance(old, Mapping) else {}, value)
+            old = old if isinstance(old, Mapping) else {}
+            name = old.get("name", NetworkConfig().name)
+            if above == ("networks",) and value.get("name", name) != name:
+                old = {}
+            merged[key] = merge(old, value, *above, key)
         else:
             merged[key] = value
     return merged

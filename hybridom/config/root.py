@@ -24,8 +24,10 @@ from hybridom.config.data import (
     TwinConfig,
     is_published_region,
 )
-from hybridom.config.model import NetworksConfig, SkeletonConfig, TrainingConfig
+from hybridom.config.networks import NetworksConfig
 from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
+from hybridom.config.skeleton import SkeletonConfig
+from hybridom.config.training import TrainingConfig
 from hybridom.variables import FORCING_SETS, RAW_FORCING
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hybridom.evaluation.averages import mean_scores
-from hybridom.evaluation.metrics import METRICS, Moments, moments
+from hybridom.metrics import METRICS, Moments, moments
 from hybridom.evaluation.regions import Regions, region_weights
 from hybridom.evaluation.skill import skill_table
 from hybridom.evaluation.stores import Climatology, ForecastStore, Truth

@@ -57,7 +57,7 @@ training:
   ema: 0.9
   weight_decay: 0.01
   cache: memory
-  validation: {{every: 5, days: 2, starts: 2}}
+  validation: {{every: 5, leads: [1, 2], starts: 2}}
   checkpoint: {{minutes: 1e-9, keep: 100}}
 forecast: {{days: 8, first: 2001-02-25, last: 2001-03-01, every: 2}}
 """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hybridom.evaluation.metrics import METRICS, Moments, moments
+from hybridom.metrics import METRICS, Moments, moments
 
 SHAPE = (3, 5, 7)
 
