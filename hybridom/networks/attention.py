@@ -67,15 +67,18 @@ class GroupAttention(nn.Module):
         # ocean attends to all of its tokens instead, which only land and padding will see.
         keys = keys | ~keys.any(dim=1, keepdim=True)
         self.register_buffer("keys", keys[:, None, None, :], persistent=False)
+        # The fastest kernels take no mask.
+        self.masked = any(self.fill) or not wet.all()
 
     def forward(self, x: Tensor) -> Tensor:
         b, h, w, _ = x.shape
-        x = F.pad(x, (0, 0, 0, self.fill[1], 0, self.fill[0]))
+        if any(self.fill):
+            x = F.pad(x, (0, 0, 0, self.fill[1], 0, self.fill[0]))
         size = (x.shape[1], x.shape[2])
         groups = self.qkv(to_groups(x, self.window, self.strided))
         qkv = groups.reshape(-1, self.window**2, 3, self.heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mask = self.keys.repeat(b, 1, 1, 1)
+        mask = self.keys.repeat(b, 1, 1, 1) if self.masked else None
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         mixed = mixed.transpose(1, 2).reshape(b, -1, self.window**2, self.heads * self.head_dim)
         return from_groups(mixed, size, self.window, self.strided)[:, :h, :w]
@@ -106,7 +109,8 @@ class AttentionBlock(nn.Module):
 
     A depth-wise 3x3 convolution gives the position, then two residual branches: LayerNorm and
     dual-scale attention, LayerNorm and an MLP of `hidden` channels with GELU. Each branch passes
-    a LayerScale (Touvron et al. 2021) of initially 1e-6 and `DropPath`.
+    a LayerScale (Touvron et al. 2021) of initially 1e-6 and `DropPath`. Under autocast the sum of
+    the branches is float32: to bfloat16 a branch of less than 0.002 x is nothing.
     """
 
     wet: Tensor

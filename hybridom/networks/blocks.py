@@ -8,10 +8,13 @@ open boundary every convolution reads the same zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 def coarsen(wet: np.ndarray) -> np.ndarray:
@@ -82,11 +85,74 @@ class GridUpsample(nn.Module):
         return self.conv(x)[..., : self.size[0], : self.size[1]]
 
 
+class LowPrecisionNorm(torch.autograd.Function):
+    """The masked norm of an input (B, C, h, w) of low precision that is zero on land.
+
+    Sums and arithmetic are float32; what comes in, goes out, and is kept for backward has the type
+    and the memory format of the input. Under autocast the library's norm instead makes and keeps
+    a float32 copy of its input, and on a GPU its bfloat16 form rounds mean and deviation, and
+    undoes channels_last.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        wet: Tensor,
+        groups: int,
+        values: int,
+        eps: float,
+    ) -> Tensor:
+        exact = torch.promote_types(x.dtype, torch.float32)
+        size = weight.numel() // groups
+        tiles = x.unflatten(1, (groups, -1))
+        mean = tiles.sum((2, 3, 4), dtype=exact) / values
+        with torch.autocast(x.device.type, enabled=False):  # which would make a float32 copy
+            norm = torch.linalg.vector_norm(tiles, dim=(2, 3, 4), dtype=exact)
+        # The difference of squares loses less than the rounding of x has lost already.
+        squares = norm.square() / values
+        inverse = ((squares - mean.square()).clamp(min=0.0) + eps).rsqrt()
+        mean, inverse = (a.repeat_interleave(size, dim=1) for a in (mean, inverse))
+        ctx.save_for_backward(x, weight, wet, mean, inverse)
+        ctx.groups, ctx.values = groups, values
+        scale = weight * inverse
+        shift = bias - scale * mean
+        return torch.addcmul(_cells(shift), x, _cells(scale)).to(x.dtype) * wet
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, wet, mean, inverse = ctx.saved_tensors
+        gradient = gradient * wet
+        total = gradient.sum((2, 3), dtype=mean.dtype)
+        # of the gradient times the normalised input
+        product = ((gradient.to(mean.dtype) * x).sum((2, 3)) - mean * total) * inverse
+        of_mean, of_deviation = (
+            (weight * a).unflatten(1, (ctx.groups, -1)).sum(2) / ctx.values
+            for a in (total, product)
+        )
+        size = weight.numel() // ctx.groups
+        of_mean, of_deviation = (a.repeat_interleave(size, dim=1) for a in (of_mean, of_deviation))
+        slope = -inverse.square() * of_deviation
+        shift = -inverse * of_mean - slope * mean
+        back = torch.addcmul(_cells(shift), x, _cells(slope))
+        back = torch.addcmul(back, gradient, _cells(weight * inverse)).to(x.dtype) * wet
+        return back, product.sum(0), total.sum(0), None, None, None, None
+
+
+def _cells(a: Tensor) -> Tensor:
+    """(B, C) to (B, C, 1, 1)."""
+    return a[..., None, None]
+
+
 class MaskedGroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018) whose statistics are those of the wet cells alone.
 
     (B, channels, h, w) to the same shape, zero on land, whatever the input holds there (if it is
-    finite): the fraction of land does not enter.
+    finite): the fraction of land does not enter. Statistics are float32 at least, also of an input
+    of lower precision, which stays in its type and memory format.
     """
 
     wet: Tensor
@@ -95,17 +161,20 @@ class MaskedGroupNorm(nn.GroupNorm):
         super().__init__(groups, channels)
         self.register_buffer("wet", torch.from_numpy(wet), persistent=False)
         self.ocean_share = float(wet.mean())
-        self.group_values = int(wet.sum()) * (channels // groups)
+        self.group_size = channels // groups
+        self.group_values = int(wet.sum()) * self.group_size
 
     def forward(self, x: Tensor) -> Tensor:
         # With land set to the wet mean, the statistics over all cells are the wet ones but for
         # a variance that is too small by the share of ocean: scaling eps and the weight undoes
         # that, and the library's fused kernel does the rest.
         x = x * self.wet
-        accumulate = torch.promote_types(x.dtype, torch.float32)
-        sums = x.unflatten(1, (self.num_groups, -1)).sum((2, 3, 4), dtype=accumulate)
-        mean = (sums / self.group_values).to(x.dtype)
-        mean = mean.repeat_interleave(self.num_channels // self.num_groups, dim=1)
+        if x.dtype.itemsize < 4:
+            return LowPrecisionNorm.apply(
+                x, self.weight, self.bias, self.wet, self.num_groups, self.group_values, self.eps
+            )
+        sums = x.unflatten(1, (self.num_groups, -1)).sum((2, 3, 4))
+        mean = (sums / self.group_values).repeat_interleave(self.group_size, dim=1)
         filled = torch.addcmul(x, mean[..., None, None], (~self.wet).to(x.dtype))
         weight = self.weight * self.ocean_share**0.5
         normal = F.group_norm(
@@ -128,8 +197,10 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0.0:
             return x
-        keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1.0 - self.rate)
-        return x * (keep / (1.0 - self.rate))
+        # bfloat16 would round the factor, and with it the expectation.
+        exact = torch.promote_types(x.dtype, torch.float32)
+        keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1), dtype=exact)
+        return (x * (keep.bernoulli_(1.0 - self.rate) / (1.0 - self.rate))).to(x.dtype)
 
 
 class OceanPointwise(nn.Conv2d):
@@ -160,7 +231,8 @@ class ConvLayer(nn.Module):
         self.norm = MaskedGroupNorm(2, channels, wet)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.norm(self.conv(x)), 0.2)
+        # In place, so that backward keeps one tensor for it and for the convolution that follows.
+        return F.leaky_relu(self.norm(self.conv(x)), 0.2, inplace=True)
 
 
 class ConvBlock(nn.Module):

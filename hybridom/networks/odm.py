@@ -6,7 +6,7 @@ Axis letters as in `blocks`. With n = spatial_layers:
 - core: one convolutional block at `embed` channels, a 1x1 convolution to `latent` channels,
   blocks - 1 attention blocks, a 1x1 convolution back to `embed`;
 - decoder: the encoder's layers in reverse, the strided ones transposed; the last one, at full
-  resolution, reads the first encoder feature beside the decoded one (the skip);
+  resolution, takes in the first encoder feature (the skip, see `Merge`);
 - readout: 1x1 convolution, zero at initialisation.
 
 Each layer is convolution, masked GroupNorm(2), LeakyReLU(0.2). A level with an odd number of rows
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,6 +30,7 @@ from hybridom.networks.blocks import (
     ConvLayer,
     GridConv2d,
     GridUpsample,
+    MaskedGroupNorm,
     OceanPointwise,
     coarsen,
 )
@@ -59,12 +61,70 @@ def refuse_unusable(config: NetworkConfig, latent_shape: tuple[int, ...]) -> Non
             raise UserError(f"networks: odm: {problem}")
 
 
+class Merge(nn.Module):
+    """The decoder's full-resolution layer: takes in the first encoder feature, the skip.
+
+    Both features, (B, embed, ny, nx), to one of the same shape; a 3x3 convolution, masked
+    GroupNorm(2) and LeakyReLU(0.2) of
+
+    - `concat`: both side by side, 2 embed channels (the published form);
+    - `reduce`: the same, brought to embed channels by a 1x1 convolution;
+    - `add`: their sum.
+
+    Being at full resolution it is the dearest layer. Of the whole network, in millions of
+    parameters and of floating-point operations a grid cell (forward, sizes as in `ODM`):
+
+    ==================  ===================  ===================
+    network             parameters           operations
+    ..                  concat  reduce  add  concat  reduce  add
+    ==================  ===================  ===================
+    ILAP, 0.5           24.51  24.05  23.92  4.81   3.90   3.63
+    State, 0.5          43.24  42.78  42.65  9.04   8.12   7.86
+    ILAP, 0.25          3.51   3.40   3.37   1.13   0.90   0.84
+    State, 0.25         34.97  34.51  34.38  5.04   4.13   3.86
+    ILAP, regional      16.80  16.34  16.21  5.42   4.51   4.25
+    State, regional     43.25  42.79  42.66  9.06   8.15   7.88
+    gate, regional      3.83   3.71   3.68   1.32   1.09   1.03
+    ==================  ===================  ===================
+    """
+
+    def __init__(self, embed: int, skip: str, wet: np.ndarray, periodic: bool) -> None:
+        super().__init__()
+        self.add = skip == "add"
+        self.reduce = OceanPointwise(2 * embed, embed, wet) if skip == "reduce" else None
+        width = 2 * embed if skip == "concat" else embed
+        self.conv = GridConv2d(width, embed, 3, periodic)
+        self.norm = MaskedGroupNorm(2, embed, wet)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = x + skip if self.add else torch.cat([x, skip], dim=1)
+        if self.reduce is not None:
+            x = self.reduce(x)
+        return F.leaky_relu(self.norm(self.conv(x)), 0.2, inplace=True)
+
+
 # The shortcut starts at zero and may have to reach one (to undo an input), which takes Adam a
 # thousand steps of 1e-3; the gain makes that a few hundred.
 SHORTCUT_GAIN = 4.0
 
 
-@register("odm")
+@register(
+    "odm",
+    uses=(
+        "embed",
+        "latent",
+        "spatial_layers",
+        "blocks",
+        "heads",
+        "window",
+        "mlp_ratio",
+        "attention",
+        "drop_path",
+        "skip",
+        "shortcut",
+        "checkpoint",
+    ),
+)
 class ODM(nn.Module):
     """Encoder, dual-scale attention core and decoder on one horizontal grid.
 
@@ -76,8 +136,9 @@ class ODM(nn.Module):
             drop_path (the rate of the last latent block, rising linearly from 0.01 at the first;
             0 is off), shortcut (add a pointwise linear map of the input to the output, which the
             published network lacks: what an input asks to be undone or passed on need not squeeze
-            through `embed` channels) and checkpoint (keep only what enters each layer for the
-            backward pass, and recompute the rest).
+            through `embed` channels), skip (how the decoder takes in the first encoder feature,
+            see `Merge`) and checkpoint (keep only what enters each layer for the backward pass,
+            and recompute the rest).
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         mask: (ny, nx) bool, True at ocean. Not part of the weights.
@@ -148,7 +209,7 @@ class ODM(nn.Module):
             )
             for stride, level in zip(strides[:0:-1], wet[-2::-1], strict=True)
         )
-        self.merge = ConvLayer(GridConv2d(2 * embed, embed, 3, periodic), embed, mask)
+        self.merge = Merge(embed, config.skip, mask, periodic)
         self.readout = OceanPointwise(embed, out_channels, mask)
         self.shortcut = OceanPointwise(in_channels, out_channels, mask) if config.shortcut else None
         for layer in (self.readout, self.shortcut):
@@ -161,15 +222,15 @@ class ODM(nn.Module):
         skip = x = self._run(self.stem, given)
         for layer in (*self.encoder, *self.core, *self.decoder):
             x = self._run(layer, x)
-        x = self._run(self.merge, torch.cat([x, skip], dim=1))
+        x = self._run(self.merge, x, skip)
         if self.shortcut is None:
             return self.readout(x)
         return self.readout(x) + SHORTCUT_GAIN * self.shortcut(given)
 
-    def _run(self, layer: nn.Module, x: Tensor) -> Tensor:
+    def _run(self, layer: nn.Module, *features: Tensor) -> Tensor:
         if self.checkpoint and torch.is_grad_enabled():
-            return checkpoint(layer, x, use_reentrant=False)
-        return layer(x)
+            return checkpoint(layer, *features, use_reentrant=False)
+        return layer(*features)
 
 
 def latent_core(config: NetworkConfig, wet: np.ndarray, periodic: bool) -> nn.ModuleList:

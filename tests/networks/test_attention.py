@@ -77,6 +77,43 @@ def test_what_land_tokens_hold_changes_no_bit_at_sea(coast, awaken, kind):
     assert torch.equal(attention(x)[:, sea], attention(filled)[:, sea])
 
 
+@pytest.mark.parametrize("kind", ["dual", "local", "global"])
+def test_an_ocean_without_land_or_padding_needs_no_mask(awaken, monkeypatch, kind):
+    wet = np.ones((8, 12), bool)
+    attention = awaken(DualScaleAttention(DIM, HEADS, WINDOW, kind, wet))
+    masks = []
+    library = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*args, attn_mask=None):
+        masks.append(attn_mask)
+        return library(*args, attn_mask=attn_mask)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    x = tokens(8, 12).float()
+    y = attention(x)
+    assert masks == [None] * len(attention.scales)
+    for scale in attention.scales:
+        scale.masked = True
+    assert torch.equal(attention(x), y) and masks[-1] is not None
+    padded = DualScaleAttention(DIM, HEADS, WINDOW, kind, wet[:7])
+    assert all(scale.masked for scale in padded.scales)
+
+
+def test_bfloat16_keeps_small_branches_beside_a_large_sum(awaken):
+    """LayerScale begins at 1e-6: to a sum in bfloat16 the branches would not be there."""
+    wet = np.ones((8, 12), bool)
+    torch.manual_seed(0)
+    block = AttentionBlock(DIM, 16, HEADS, WINDOW, "dual", 0.0, wet, periodic=True)
+    torch.nn.init.zeros_(block.position.weight)
+    torch.nn.init.zeros_(block.position.bias)
+    x = (1.0 + tokens(8, 12)).permute(0, 3, 1, 2).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+    assert y.dtype == torch.float32
+    change = (y - x).abs()
+    assert 1e-8 < change.median() < 1e-5
+
+
 def influence(kind: str, awaken) -> np.ndarray:
     """Where an 8 x 12 ocean feels a change of token (5, 6), as (8, 12) bool."""
     wet = np.ones((8, 12), bool)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybridom.config import NetworkConfig
 from hybridom.errors import UserError
 from hybridom.networks import build
 from hybridom.networks.blocks import DropPath
-from hybridom.networks.odm import SHORTCUT_GAIN
+from hybridom.networks.odm import SHORTCUT_GAIN, Merge
 
 SIZES = [(45, 90), (36, 90), (30, 60), (18, 37), (13, 16), (7, 5), (3, 3)]
 
@@ -101,6 +102,62 @@ def test_the_skip_carries_the_first_feature_past_the_core(alive, awaken, coast):
     assert torch.equal(network(x), before)
     awaken(network.stem, seed=9)
     assert not torch.equal(network(x), before)
+
+
+def merged(network, x, skip):
+    """The full-resolution layer as its sum over cells and channels, for each kind of skip."""
+    merge, wet = network.merge, network.wet
+    given = x + skip if merge.add else torch.cat([x, skip], dim=1)
+    if merge.reduce is not None:
+        weight = merge.reduce.weight[:, :, 0, 0]
+        given = torch.einsum("oi,bihw->bohw", weight, given) + merge.reduce.bias[:, None, None]
+        given = torch.where(wet, given, 0.0)
+    padded = torch.cat([given[..., -1:], given, given[..., :1]], dim=-1)
+    padded = torch.nn.functional.pad(padded, (0, 0, 1, 1))
+    ny, nx = wet.shape
+    y = merge.conv.bias[:, None, None]
+    for j, i in np.ndindex(3, 3):
+        window = padded[..., j : j + ny, i : i + nx]
+        y = y + torch.einsum("oi,bihw->bohw", merge.conv.weight[:, :, j, i], window)
+    return torch.nn.functional.leaky_relu(merge.norm(y), 0.2)
+
+
+@pytest.mark.parametrize("kind", ["concat", "reduce", "add"])
+def test_the_skip_is_taken_in_by_each_kind(alive, coast, kind):
+    network = alive(coast(11, 14), skip=kind)
+    x, skip = (field(2, 8, 11, 14, seed=n) * network.wet for n in (1, 2))
+    torch.testing.assert_close(network.merge(x, skip), merged(network, x, skip))
+    y = network(field(2, 3, 11, 14))
+    y.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+
+
+def test_the_kinds_of_skip_have_the_parameters_and_operations_that_are_told():
+    """Of the whole network a grid cell, State at 0.5 degree: the table in `Merge`."""
+    found = {}
+    wet = np.ones((128, 128), bool)
+    wet[:8, :8] = False
+    for kind in ("concat", "reduce", "add"):
+        with torch.device("meta"):
+            network = build(NetworkConfig(skip=kind), 99, 99, wet, True)
+            x = torch.empty(1, 99, 128, 128)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.to("meta")(x)
+        count = sum(p.numel() for p in network.parameters())
+        found[kind] = [round(count / 1e6, 2), round(counter.get_total_flops() / wet.size / 1e6, 2)]
+        row = next(line for line in Merge.__doc__.splitlines() if "State, 0.5 " in line)
+        column = list(found).index(kind)
+        told = [float(n) for n in row.split()[2:]]
+        assert found[kind] == [told[column], told[3 + column]]
+
+
+def test_the_published_skip_is_the_default_and_keeps_its_names(small_config, coast):
+    network = build(small_config(), 3, 2, coast(9, 14), True)
+    names = [name for name in network.state_dict() if name.startswith("merge")]
+    layer = ("conv.weight", "conv.bias", "norm.weight", "norm.bias")
+    assert names == [f"merge.{name}" for name in layer]
+    assert network.merge.conv.weight.shape == (8, 16, 3, 3)
 
 
 @pytest.mark.parametrize("layers", [2, 4])
@@ -236,6 +293,50 @@ def test_bfloat16_autocast_stays_near_single_precision(alive, coast):
     assert low.dtype == torch.bfloat16
     full = network(x)
     assert (low.float() - full).norm() < 0.05 * full.norm()
+
+
+@pytest.mark.parametrize("skip", ["concat", "reduce", "add"])
+def test_in_bfloat16_activations_stay_in_their_type_and_format(alive, coast, skip):
+    """But for the sums of the attention blocks, which are float32 on purpose."""
+    network = alive(coast(16, 32), skip=skip, blocks=3).float()
+    wrong = []
+
+    def check(name, x, y):
+        # the first block's sum begins in bfloat16; the second, and what leaves it, is float32
+        in_sums = name in ("core.3.position", "core.4")
+        if y.dtype != torch.bfloat16 or x.dtype != (torch.float32 if in_sums else torch.bfloat16):
+            wrong.append((name, x.dtype, y.dtype))
+        if x.stride(1) != 1 or y.stride(1) != 1:
+            wrong.append((name, x.stride(), y.stride()))
+
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.GroupNorm):
+            module.register_forward_hook(lambda module, x, y, name=name: check(name, x[0], y))
+    x = field(2, 3, 16, 32).bfloat16().contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(x)
+    assert not wrong
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_bfloat16_halves_what_is_kept_for_the_backward_pass(alive, coast, memory):
+    kept = {}
+    for precision in (torch.float32, torch.bfloat16):
+        network = alive(coast(64, 128), checkpoint=memory, embed=8, spatial_layers=4).float()
+        weights = {p.shape for p in network.parameters()}
+        storages = {}
+
+        def keep(t, storages=storages, weights=weights):
+            if t.shape not in weights:
+                storages[t.untyped_storage().data_ptr()] = t
+            return t
+
+        x = field(1, 3, 64, 128).to(precision)
+        low = torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t), low:
+            network(x)
+        kept[precision] = sum(t.untyped_storage().nbytes() for t in storages.values())
+    assert kept[torch.bfloat16] < 0.55 * kept[torch.float32]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
