@@ -8,7 +8,9 @@ One day is taken in three parts (Shu et al. 2026, arXiv 2602.00598):
     X_t+1               =  X* + State(X_t, X* - X_t, forcing_t, forcing_t+1, ...)
 
 Each part can be switched off. Networks are zero at initialisation, so that an untrained model is
-the skeleton with persistent currents, bit for bit. Near the open edges of a region a sponge draws
+the skeleton with persistent currents, bit for bit. Their arithmetic may be bfloat16; the ocean, the
+skeleton and the weights never are. In place of the network ILAP, `spectral` inverts the Laplacian
+of the change zeta - zeta_t that the skeleton made. Near the open edges of a region a sponge draws
 X_t+1 to the outer ocean of day t+1, last of all, so that neither core nor networks run away there.
 
 With the forcing set `bulk8` the fluxes of `bulk.ncar_fluxes` take the place of those that are given
@@ -29,10 +31,12 @@ from torch import Tensor, nn
 
 from hybridom.bulk import open_water_fluxes
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
+from hybridom.errors import UserError
 from hybridom.grid import Grid, Mask
 from hybridom.masks import require_ocean
 from hybridom.networks.registry import build
 from hybridom.normalisation import Normaliser, Statistics
+from hybridom.physics.inversion import VorticityInversion
 from hybridom.physics.skeleton import Skeleton
 from hybridom.physics.sponge import Sponge
 from hybridom.physics.stability import require_finite, require_fit
@@ -40,6 +44,7 @@ from hybridom.state import Forcing, OceanState
 from hybridom.variables import FORCING_SETS, NETWORK_FORCING, PROGNOSTIC, VARIABLES
 
 NO_NETWORK = "none"
+SPECTRAL = "spectral"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,15 @@ class HybridOM(nn.Module):
 
     Raises:
         UserError: The mask does not fit the grid or has no ocean, or, with a skeleton, has ocean
-            below land; the sponge does not fit the grid.
+            below land; the sponge does not fit the grid; a network refuses its configuration, or
+            `spectral` is not that of `networks.ilap` beside a skeleton.
+
+    Note:
+        Weights stay contiguous under `networks.channels_last`: kernels follow the format of their
+        input, and sharding (FSDP2) takes no other weights. Under `networks.compile` each network
+        is compiled anew for gradients and without, and for its second batch size; compiled code
+        may round otherwise in one than in the other, so that training and forecast agree to
+        rounding only. Names in `state_dict` are the same with all settings.
     """
 
     wet: Tensor
@@ -110,6 +123,8 @@ class HybridOM(nn.Module):
         self.statistics = dict(statistics)
         self.forcing_names = tuple(forcing_names)
         self.mean_field = networks.mean_field
+        self.low_precision = networks.precision == "bfloat16"
+        self.channels_last = networks.channels_last
         self.bulk = self.forcing_names == FORCING_SETS["bulk8"]
         seen = NETWORK_FORCING["bulk8"] if self.bulk else self.forcing_names
         self.normaliser = Normaliser(statistics, seen)
@@ -126,14 +141,29 @@ class HybridOM(nn.Module):
         nz, channels = grid.nz, (len(PROGNOSTIC) - 1) * grid.nz + 1
         forcing = 2 * len(seen)
         vorticity = 0 if self.skeleton is None else nz
+        refuse_misplaced_inversion(networks, skeleton)
+        spectral = networks.ilap.name == SPECTRAL
+        self.inversion = VorticityInversion(grid, wet) if spectral else None
         self.ilap = self._network(networks.ilap, vorticity + 2 * nz + forcing, 2 * nz)
         inputs = (3 if self.mean_field else 2) * channels + forcing + self.static.shape[0]
         self.state = self._network(networks.state, inputs, channels)
+        if networks.compile:
+            for network in self.networks().values():
+                network.compile(isolate_recompiles=True)
 
     def _network(self, config: NetworkConfig, inputs: int, outputs: int) -> nn.Module | None:
-        if config.name == NO_NETWORK:
+        if config.name in (NO_NETWORK, SPECTRAL):
             return None
         return build(config, inputs, outputs, self.wet[0], self.grid.periodic)
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The learned terms that have parameters, by their key in section `networks`."""
+        terms = {"ilap": self.ilap, "state": self.state}
+        return {
+            name: network
+            for name, network in terms.items()
+            if network is not None and next(network.parameters(), None) is not None
+        }
 
     def step(self, state: OceanState, now: Conditions, then: Conditions) -> OceanState:
         """Step one day.
@@ -168,7 +198,7 @@ class HybridOM(nn.Module):
             seasonal = self._clean(then.climatology) - climatology
             inputs.append(self.normaliser.tendency(seasonal))
         inputs += [forcing, self.static.expand(*forcing.shape[:-3], -1, -1, -1)]
-        change = self.normaliser.change(self.state(torch.cat(inputs, dim=-3)), state.nz)
+        change = self.normaliser.change(self._learned(self.state, inputs), state.nz)
         return self._at_open_edges(self._clean(provisional + change), then)
 
     def unroll(self, state: OceanState, conditions: Iterable[Conditions]) -> Iterator[OceanState]:
@@ -221,15 +251,30 @@ class HybridOM(nn.Module):
         self, state: OceanState, vorticity: Tensor | None, anomaly: Tensor, forcing: Tensor
     ) -> OceanState:
         """Add the currents that ILAP infers from vorticity; it stands for the inverse Laplacian."""
+        if self.inversion is not None and self.skeleton is not None and vorticity is not None:
+            # `state` still has the currents that the day began with.
+            du, dv = self.inversion(vorticity - self.skeleton.vorticity(state))
+            return replace(state, uo=state.uo + du, vo=state.vo + dv)
         if self.ilap is None:
             return state
         anomalies = OceanState.from_channels(anomaly, state.nz)
         inputs = [anomalies.uo, anomalies.vo, forcing]
         if vorticity is not None:
             inputs.insert(0, torch.where(self.wet, vorticity, 0.0) / self.vorticity_scale)
-        du, dv = self.ilap(torch.cat(inputs, dim=-3)).split(state.nz, dim=-3)
+        du, dv = self._learned(self.ilap, inputs).split(state.nz, dim=-3)
         scale = self.normaliser.scale("tendency_std")
         return replace(state, uo=state.uo + du * scale["uo"], vo=state.vo + dv * scale["vo"])
+
+    def _learned(self, network: nn.Module, inputs: list[Tensor]) -> Tensor:
+        """What a network makes of its inputs (..., C, ny, nx), in their type."""
+        x = torch.cat(inputs, dim=-3)
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        if not self.low_precision or x.device.type == "meta":  # shapes have no precision
+            return network(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            y = network(x.to(torch.bfloat16))
+        return y.to(x.dtype)
 
     def _at_open_edges(self, state: OceanState, day: Conditions) -> OceanState:
         """Draw a state to the outer ocean of its day, where the model has a sponge."""
@@ -251,6 +296,27 @@ class HybridOM(nn.Module):
                 for name, x in state.items()
             }
         )
+
+
+def refuse_misplaced_inversion(networks: NetworksConfig, skeleton: SkeletonConfig) -> None:
+    """Raise UserError for `spectral` as State, without skeleton, or with sizes of a network."""
+    if networks.state.name == SPECTRAL:
+        raise UserError(
+            "networks.state.name: spectral makes currents of vorticity and stands for ilap alone; "
+            "choose a network, or none"
+        )
+    if networks.ilap.name != SPECTRAL:
+        return
+    if not skeleton.enabled:
+        raise UserError(
+            "networks.ilap.name: spectral needs the skeleton's vorticity; set skeleton.enabled to "
+            "true, or choose a network or none"
+        )
+    for key, value in networks.ilap:
+        if key != "name" and value != getattr(NetworkConfig(), key):
+            raise UserError(
+                f"networks.ilap.{key}: spectral has no sizes (found {value!r}); remove the key"
+            )
 
 
 def static_features(grid: Grid, wet: Mask) -> Tensor:

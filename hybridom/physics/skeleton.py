@@ -154,6 +154,20 @@ class Skeleton(nn.Module):
         )
         return tracers[0], tracers[1], zeta, sea_surface_tendency(w)
 
+    def vorticity(self, state: OceanState) -> Tensor:
+        """Relative vorticity that the day of `state` begins with (..., nz, ny, nx), s-1.
+
+        Args:
+            state: As for `forward`.
+        """
+        geometry = self.geometry
+        if self.fused.chosen(state.uo):
+            shape = state.uo.shape
+            uo, vo = (x.reshape(-1, *shape[-3:]) for x in (state.uo, state.vo))
+            return self.fused.flow(uo, vo)[3].reshape(shape)
+        uo, vo = geometry.clean(state.uo), geometry.clean(state.vo)
+        return relative_vorticity(geometry.interp_x_to_u(uo), geometry.interp_y_to_v(vo), geometry)
+
     @torch.no_grad()
     def check_stability(self, state: OceanState) -> float:
         """Largest transport number of a substep that starts from `state`.
