@@ -135,6 +135,11 @@ class Layout:
         """Manifest of `forecast_store`."""
         return self.experiment_dir / "forecast" / f"{start:%Y-%m-%d}.json"
 
+    @cached_property
+    def damping(self) -> Path:
+        """Part of an anomaly that is left at each lead, for damped persistence."""
+        return self.experiment_dir / "scores" / "damping.nc"
+
     def scores(self, start: dt.date) -> Path:
         """Scores of one forecast."""
         return self.experiment_dir / "scores" / f"{start:%Y-%m-%d}.parquet"

@@ -15,10 +15,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "score the forecasts",
         "hybridom evaluate start --config config/demo.yaml --start 2004-03-01",
     )
+    damping = common.add_command(
+        evaluate,
+        "damping",
+        "fit the damping of anomalies with lead time, for damped persistence",
+        "hybridom evaluate damping --config config/demo.yaml",
+        "It is fitted on the training period alone.",
+    )
+    damping.set_defaults(run=run_damping)
     start = common.add_command(
         evaluate,
         "start",
-        "score one forecast, with persistence and climatology beside it",
+        "score one forecast, with the baselines beside it",
         "hybridom evaluate start --config config/demo.yaml --start 2004-03-01",
     )
     common.add_start(start)
@@ -40,6 +48,15 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     figures.add_argument("name", metavar="NAME", help="name of a figure, `all`, or `list`")
     figures.set_defaults(run=run_figures)
+
+
+def run_damping(args: argparse.Namespace) -> None:
+    """Fit the damping of anomalies."""
+    from hybridom.evaluation.damping import fit_damping
+
+    config, layout = common.load(args, "damping")
+    with common.exclusive(layout.damping):
+        fit_damping(config, layout)
 
 
 def run_evaluate_start(args: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from hybridom.config.base import Count, NonNegative, Section
 
+Baseline = Literal["persistence", "climatology", "damped_persistence"]
+
 
 class ForecastConfig(Section):
     """Rollouts from analyses."""
@@ -36,6 +38,14 @@ class EvaluationConfig(Section):
     regions: dict[str, tuple[float, float, float, float]] = Field(
         default_factory=dict, description="null takes away a region of the base file"
     )
+    baselines: tuple[Baseline, ...] = Field(
+        ("persistence", "climatology", "damped_persistence"),
+        min_length=1,
+        description="scored beside the model",
+    )
+    damping_starts: Count = Field(
+        24, description="training dates from which the damping of anomalies is fitted"
+    )
 
     @field_validator("regions", mode="before")
     @classmethod
@@ -43,6 +53,14 @@ class EvaluationConfig(Section):
         if not isinstance(regions, dict):
             return regions
         return {name: box for name, box in regions.items() if box is not None}
+
+    @field_validator("baselines")
+    @classmethod
+    def _each_once(cls, baselines: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
+        twice = [name for name in baselines if baselines.count(name) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]} is named twice")
+        return baselines
 
 
 class FiguresConfig(Section):

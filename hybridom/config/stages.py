@@ -28,6 +28,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "training",
     ),
     "forecast": ("experiment", "paths", "grid", "forcing", "forecast"),
+    "damping": ("experiment", "paths", "grid", "periods", "forecast", "evaluation"),
     "evaluate": ("experiment", "paths", "grid", "forecast", "evaluation"),
     "figures": ("experiment", "paths", "grid", "forecast", "evaluation", "figures"),
 }

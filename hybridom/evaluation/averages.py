@@ -47,7 +47,7 @@ class Running:
         return np.where(several, np.sqrt(variance / np.maximum(self.count, 1)), np.nan)
 
 
-def mean_scores(starts: Sequence[dt.date], layout: Layout) -> pd.DataFrame:
+def mean_scores(starts: Sequence[dt.date], layout: Layout, systems: Sequence[str]) -> pd.DataFrame:
     """Mean scores over start dates, with both averagings of the RMSE.
 
     `rmse_mean` is the mean over starts of the RMSE; `rmse_pooled` is the root of the mean over
@@ -56,6 +56,7 @@ def mean_scores(starts: Sequence[dt.date], layout: Layout) -> pd.DataFrame:
     Args:
         starts: Start dates; every one must have been scored.
         layout: Paths.
+        systems: Systems that must have been scored, in order.
 
     Returns:
         Columns lead, region, variable, depth, system, metric, value, standard_error, n_starts.
@@ -64,9 +65,16 @@ def mean_scores(starts: Sequence[dt.date], layout: Layout) -> pd.DataFrame:
         value are left out.
 
     Raises:
-        UserError: The scores of a start date are missing, or have other rows than the first.
+        UserError: The scores of a start date are missing, of other systems, or have other rows
+            than the first.
     """
     first = _read(layout, starts[0])
+    found = list(first["system"].unique())
+    if found != list(systems):
+        raise UserError(
+            f"{layout.scores(starts[0])}: scores of {', '.join(found)} found, expected those of "
+            f"{', '.join(systems)} (evaluation.baselines); run `hybridom evaluate start` for all"
+        )
     is_rmse = (first["metric"] == "rmse").to_numpy()
     plain, squared = Running(len(first)), Running(int(is_rmse.sum()))
     for start in starts:

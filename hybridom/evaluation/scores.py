@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -11,18 +12,17 @@ import numpy as np
 import pandas as pd
 
 from hybridom.evaluation.averages import mean_scores
-from hybridom.metrics import METRICS, Moments, moments
 from hybridom.evaluation.regions import Regions, region_weights
 from hybridom.evaluation.skill import skill_table
 from hybridom.evaluation.stores import Climatology, ForecastStore, Truth
 from hybridom.evaluation.summary import summary_page
+from hybridom.evaluation.systems import MODEL, systems
 from hybridom.evaluation.tables import write_csv, write_parquet, write_text
 from hybridom.grid import Grid, read_grid
 from hybridom.layout import Layout
+from hybridom.metrics import METRICS, Moments, moments
 from hybridom.progress import track
 from hybridom.variables import PROGNOSTIC, VARIABLES
-
-SYSTEMS = ("model", "persistence", "climatology")
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 def evaluate_start(config: Any, layout: Layout, start: dt.date) -> None:
     """Score the forecast from one start date and write `layout.scores(start)`.
 
-    Every lead from 1 to `forecast.days` is scored against the truth of its valid day, for three
-    systems: the model; persistence, the initial state (lead 0) held; and the climatology of the
-    valid day. Memory holds one day at a time.
+    Every lead from 1 to `forecast.days` is scored against the truth of its valid day, for the
+    model and the configured baselines (`systems.systems`). Memory holds the initial state and one
+    day at a time.
 
     Columns of the table: start, lead (days), region, variable, depth (m), system, metric, value.
     `depth` is NaN in the rows of a whole variable: that of zos, and for the others all levels
@@ -45,27 +45,28 @@ def evaluate_start(config: Any, layout: Layout, start: dt.date) -> None:
         start: Start date.
 
     Raises:
-        UserError: A store is missing, incomplete, or not aligned with the others.
+        UserError: A store or the damping is missing, incomplete, or not aligned with the others.
     """
     grid, wet = read_grid(layout.grid_file)
     regions = region_weights(grid, wet, config.evaluation.regions)
     days = config.forecast.days
     forecast = ForecastStore(layout, grid, wet, start, days)
     truth, climatology = Truth(layout, grid, wet), Climatology(layout, grid, wet)
-    initial = {name: forecast.field(name, 0) for name in PROGNOSTIC}
+    scored = systems(config, layout, grid, forecast, climatology)
 
     sums: dict[str, list[np.ndarray]] = {name: [] for name in PROGNOSTIC}
     for lead in track(range(1, days + 1), total=days, label=f"scores of {start}"):
         day = start + dt.timedelta(lead)
         for name in PROGNOSTIC:
             normal = climatology.field(name, day)
-            fields = (forecast.field(name, lead), initial[name], normal)
+            fields = [system.field(name, lead, normal) for system in scored.values()]
             sums[name].append(field_sums(fields, truth.field(name, day), normal, regions))
 
-    table = pd.concat(
-        [score_table(name, np.stack(sums[name], axis=1), regions, grid) for name in PROGNOSTIC],
-        ignore_index=True,
-    )
+    tables = [
+        score_table(name, np.stack(sums[name], axis=1), tuple(scored), regions, grid)
+        for name in PROGNOSTIC
+    ]
+    table = pd.concat(tables, ignore_index=True)
     table.insert(0, "start", pd.Timestamp(start))
     for column in ("region", "variable", "system", "metric"):
         table[column] = table[column].astype("category")
@@ -87,7 +88,7 @@ def aggregate(config: Any, layout: Layout) -> None:
         UserError: The scores of a start date are missing, or were made with other settings.
     """
     starts = config.forecast.start_dates()
-    scores = mean_scores(starts, layout)
+    scores = mean_scores(starts, layout, (MODEL, *config.evaluation.baselines))
     skill = skill_table(scores)
     write_parquet(scores, layout.scores_parquet)
     write_csv(scores, layout.scores_table)
@@ -97,7 +98,7 @@ def aggregate(config: Any, layout: Layout) -> None:
 
 
 def field_sums(
-    forecasts: tuple[np.ndarray, ...], truth: np.ndarray, climatology: np.ndarray, regions: Regions
+    forecasts: Sequence[np.ndarray], truth: np.ndarray, climatology: np.ndarray, regions: Regions
 ) -> np.ndarray:
     """Moments of several forecasts of one field.
 
@@ -115,12 +116,15 @@ def field_sums(
     return np.stack([np.stack(part) for part in parts], axis=1)
 
 
-def score_table(name: str, sums: np.ndarray, regions: Regions, grid: Grid) -> pd.DataFrame:
+def score_table(
+    name: str, sums: np.ndarray, names: Sequence[str], regions: Regions, grid: Grid
+) -> pd.DataFrame:
     """All metrics of one variable.
 
     Args:
         name: The variable.
         sums: Moments (9, leads, systems, regions, levels), leads from 1.
+        names: Names of the systems.
         regions: Names of the regions and layer thicknesses.
         grid: The model grid.
 
@@ -138,7 +142,7 @@ def score_table(name: str, sums: np.ndarray, regions: Regions, grid: Grid) -> pd
     axes = {
         "metric": list(METRICS),
         "lead": range(1, values.shape[1] + 1),
-        "system": SYSTEMS,
+        "system": list(names),
         "region": regions.names,
         "depth": depths,
     }

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-BASELINES = ("persistence", "climatology")
+from hybridom.evaluation.systems import MODEL
+
 CURVE = ["region", "variable", "depth"]
 
 
@@ -18,20 +19,24 @@ def rmse_by_system(scores: pd.DataFrame) -> pd.DataFrame:
         scores: The table of `averages.mean_scores`.
 
     Returns:
-        Columns region, variable, depth, lead, model, persistence, climatology, in the order of
-        `scores`.
+        Columns region, variable, depth, lead, model and the baselines, in the order of `scores`.
     """
     rows = scores[scores["metric"] == "rmse_mean"]
     parts = [
         rows.loc[rows["system"] == system, [*CURVE, "lead", "value"]].rename(
             columns={"value": system}
         )
-        for system in ("model", *BASELINES)
+        for system in (MODEL, *baselines(scores))
     ]
     wide = parts[0]
     for part in parts[1:]:
         wide = wide.merge(part, on=[*CURVE, "lead"], how="left", validate="one_to_one")
     return wide.reset_index(drop=True)
+
+
+def baselines(scores: pd.DataFrame) -> list[str]:
+    """Systems of a table of scores but the model, in the table's order."""
+    return [str(name) for name in scores["system"].unique() if name != MODEL]
 
 
 def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -43,19 +48,21 @@ def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row for every region, variable and level, whole variables first. Columns: region,
         variable, depth (m; NaN for the whole variable), level (in words), leads (number scored),
-        the leads at which the model beats `persistence`, `climatology`, `both` and `neither`
-        (such as `1 to 4, 9`; `none`), leads_both (their number) and verdict (a sentence).
+        `beats_<baseline>`, the leads at which the model beats it (such as `1 to 4, 9`; `none`),
+        `beats_every` and `beats_no` baseline, leads_every (number of those at which it beats every
+        baseline) and verdict (a sentence).
     """
     wide = rmse_by_system(scores)
+    names = baselines(scores)
     rows = []
     for (region, variable, depth), curve in wide.groupby(
         CURVE, sort=False, dropna=False, observed=True
     ):
         curve = curve.sort_values("lead")
         leads = curve["lead"].to_numpy()
-        wins = {name: (curve["model"] < curve[name]).to_numpy() for name in BASELINES}
-        both = np.logical_and(*wins.values())
-        neither = ~np.logical_or(*wins.values())
+        wins = {name: (curve[MODEL] < curve[name]).to_numpy() for name in names}
+        every = np.logical_and.reduce(list(wins.values()))
+        some = np.logical_or.reduce(list(wins.values()))
         rows.append(
             {
                 "region": region,
@@ -64,9 +71,9 @@ def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
                 "level": level_name(str(variable), float(depth)),
                 "leads": len(leads),
                 **{f"beats_{name}": ranges(leads[won]) for name, won in wins.items()},
-                "beats_both": ranges(leads[both]),
-                "beats_neither": ranges(leads[neither]),
-                "leads_both": int(both.sum()),
+                "beats_every": ranges(leads[every]),
+                "beats_no": ranges(leads[~some]),
+                "leads_every": int(every.sum()),
                 "verdict": verdict(leads, wins),
             }
         )
@@ -102,17 +109,18 @@ def verdict(leads: np.ndarray, wins: dict[str, np.ndarray]) -> str:
         leads: Leads (n,) in days.
         wins: For every baseline, bool (n,): whether the model's error is the smaller.
     """
-    both = np.logical_and(*wins.values())
-    if both.all():
-        return "better than persistence and climatology at every lead"
+    every = np.logical_and.reduce(list(wins.values()))
+    if every.all():
+        return "better than every baseline at every lead"
     parts = []
-    if both.any():
-        parts.append(f"better than persistence and climatology at {_days(leads[both])}")
+    if every.any():
+        parts.append(f"better than every baseline at {_days(leads[every])}")
     for name, won in wins.items():
+        words = name.replace("_", " ")
         if not won.any():
-            parts.append(f"not better than {name} at any lead")
+            parts.append(f"not better than {words} at any lead")
         elif not won.all():
-            parts.append(f"not better than {name} at {_days(leads[~won])}")
+            parts.append(f"not better than {words} at {_days(leads[~won])}")
     return "; ".join(parts)
 
 

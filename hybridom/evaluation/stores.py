@@ -151,26 +151,30 @@ class Truth:
             raise UserError(f"{paths[0]}: a day appears twice; run `{command}` again")
         self._year = year
 
+    def is_gap(self, day: dt.date) -> bool:
+        """Whether the day stands in its store without values."""
+        if day.year != self._year:
+            self._open(day.year)
+        return day_number(day) in self._gaps
+
     def field(self, name: str, day: dt.date) -> np.ndarray:
         """A variable on a day, float64 (nz or 1, ny, nx).
 
         Raises:
             UserError: The store has no field stamped 00:00 of that day, or the day is a gap.
         """
-        if day.year != self._year:
-            self._open(day.year)
-        position = self._index.get(_midnight(day))
-        if position is None:
-            raise UserError(
-                f"{self._store.path}: no truth stamped {_text(_midnight(day))} (times run from "
-                f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods.test` "
-                f"or run `hybridom prepare state --year {day.year}`"
-            )
-        if day_number(day) in self._gaps:
+        if self.is_gap(day):
             raise UserError(
                 f"{self._store.path}: {day} is a gap, there is no truth for it; expected every day "
                 "that forecasts reach: leave out their start dates, or fetch the day's raw file "
                 f"and run `hybridom prepare state --year {day.year}`"
+            )
+        position = self._index.get(_midnight(day))
+        if position is None:
+            raise UserError(
+                f"{self._store.path}: no truth stamped {_text(_midnight(day))} (times run from "
+                f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods` "
+                f"or run `hybridom prepare state --year {day.year}`"
             )
         return self._store.read(name, "time", position, str(day))
 

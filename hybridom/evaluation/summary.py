@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hybridom.evaluation.skill import BASELINES, level_name, rmse_by_system
+from hybridom.evaluation.skill import baselines, level_name, rmse_by_system
+from hybridom.evaluation.systems import MODEL
 from hybridom.variables import VARIABLES
 
-SYSTEMS = ("model", *BASELINES)
+# What the page says of each baseline; its letter is a class of the style below.
+BASELINES = {
+    "persistence": "Persistence holds the initial state.",
+    "climatology": "Climatology is that of the valid day, from the training period.",
+    "damped_persistence": "Damped persistence is that climatology and what is left of the initial "
+    "anomaly at each lead, fitted on the training period.",
+}
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em;
@@ -25,8 +32,8 @@ th { font-weight: 600; } tbody th { font-weight: 400; white-space: nowrap; }
 .strip td { padding: 0; width: 1.5em; min-width: 1.2em; height: 1.5em; text-align: center;
   border: 1px solid #fff; vertical-align: middle; }
 .strip thead th { padding: 0; text-align: center; font-weight: 400; }
-.m { background: #0072b2; color: #fff; } .p { background: #e69f00; color: #000; }
-.c { background: #cfcfcf; color: #000; }
+.m { background: #0072b2; color: #fff; } .p { background: #d55e00; color: #000; }
+.c { background: #cfcfcf; color: #000; } .d { background: #e69f00; color: #000; }
 .key span { padding: .1em .5em; margin-right: .6em; } summary { cursor: pointer; }
 """
 
@@ -44,17 +51,21 @@ def summary_page(scores: pd.DataFrame, skill: pd.DataFrame, experiment: str, n_s
         HTML that needs no other file.
     """
     wide = rmse_by_system(scores)
+    names = baselines(scores)
+    key = "".join(
+        f'<span class="{name[0]}">{name[0].upper()} {name.replace("_", " ")}</span>'
+        for name in (MODEL, *names)
+    )
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f"<title>Skill of {escape(experiment)}</title><style>{STYLE}</style></head><body>",
         f"<h1>Skill of {escape(experiment)}</h1>",
         f"<p>Area-weighted RMSE against the verifying analysis, mean over {n_starts} start "
-        f"{'date' if n_starts == 1 else 'dates'} (<code>rmse_mean</code>). Persistence holds the "
-        "initial state; climatology is that of the valid day, from the training period. A cell "
-        "is coloured by the system with the smallest RMSE at that lead.</p>",
-        '<p class="key"><span class="m">M model</span><span class="p">P persistence'
-        '</span><span class="c">C climatology</span></p>',
+        f"{'date' if n_starts == 1 else 'dates'} (<code>rmse_mean</code>). "
+        f"{' '.join(BASELINES[name] for name in names)} A cell is coloured by the system with the "
+        "smallest RMSE at that lead.</p>",
+        f'<p class="key">{key}</p>',
     ]
     for region in skill["region"].unique():
         parts.append(f"<h2>{escape(str(region)).replace('_', ' ').capitalize()}</h2>")
@@ -81,7 +92,7 @@ def _words(skill: pd.DataFrame) -> str:
     head = "<tr><th>Variable</th><th>Level</th><th>Leads won</th><th>The model is</th></tr>"
     rows = [
         f"<tr><th>{_name(row.variable)}</th><td>{escape(row.level)}</td>"
-        f"<td>{row.leads_both} of {row.leads}</td><td>{escape(row.verdict)}</td></tr>"
+        f"<td>{row.leads_every} of {row.leads}</td><td>{escape(row.verdict)}</td></tr>"
         for row in skill.itertuples()
     ]
     return f'<table class="words"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
@@ -90,6 +101,7 @@ def _words(skill: pd.DataFrame) -> str:
 def _strip(wide: pd.DataFrame) -> str:
     """A row a variable and level, a cell a lead, coloured by the best system."""
     leads = np.sort(wide["lead"].unique())
+    systems = [name for name in wide if name in (MODEL, *BASELINES)]
     head = "".join(f"<th>{lead if lead == 1 or lead % 5 == 0 else ''}</th>" for lead in leads)
     rows = []
     for (variable, depth), curve in wide.groupby(
@@ -97,7 +109,7 @@ def _strip(wide: pd.DataFrame) -> str:
     ):
         units = VARIABLES[str(variable)].units
         rows_by_lead = curve.sort_values("lead").itertuples()
-        cells = [_cell(row, units if np.isnan(depth) else None) for row in rows_by_lead]
+        cells = [_cell(row, systems, units if np.isnan(depth) else None) for row in rows_by_lead]
         label = f"{_name(variable)}, {level_name(str(variable), float(depth))}"
         rows.append(f"<tr><th>{label}</th>{''.join(cells)}</tr>")
     return (
@@ -106,13 +118,15 @@ def _strip(wide: pd.DataFrame) -> str:
     )
 
 
-def _cell(row: Any, units: str | None) -> str:
-    """The best system of one lead; with units given, a tooltip holds the three errors."""
-    values = {system: float(getattr(row, system)) for system in SYSTEMS}
+def _cell(row: Any, systems: list[str], units: str | None) -> str:
+    """The best system of one lead; with units given, a tooltip holds the errors of all."""
+    values = {system: float(getattr(row, system)) for system in systems}
     best = min(values, key=lambda system: values[system])
     title = ""
     if units is not None:
-        errors = ", ".join(f"{system} {value:.3g}" for system, value in values.items())
+        errors = ", ".join(
+            f"{system.replace('_', ' ')} {value:.3g}" for system, value in values.items()
+        )
         title = f' title="day {row.lead}: {errors} {units}"'
     return f'<td class="{best[0]}"{title}>{best[0].upper()}</td>'
 

@@ -1,4 +1,4 @@
-"""Anomaly correlation against lead, with persistence."""
+"""Anomaly correlation against lead, of the model and the baselines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def figure(config: Any, layout: Layout) -> Figure:
 
     The climatology has no anomalies, so that its correlation is undefined.
     """
-    systems = ("persistence", "model")
-    drawn = lead_figure(config, layout, "acc_centred", "ACC", systems, 0.0)
+    drawn = lead_figure(config, layout, "acc_centred", "ACC", 0.0, ("climatology",))
     for axes in drawn.axes:
         axes.set_ylim(top=1.0)
     return drawn

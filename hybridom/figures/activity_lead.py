@@ -11,5 +11,8 @@ from hybridom.layout import Layout
 
 
 def figure(config: Any, layout: Layout) -> Figure:
-    """Variance of the forecast's anomalies over the truth's; see `curves.lead_figure`."""
-    return lead_figure(config, layout, "activity", "Activity", ("persistence", "model"), 1.0)
+    """Variance of the forecast's anomalies over the truth's; see `curves.lead_figure`.
+
+    The climatology has no anomalies, and a variance of 0.
+    """
+    return lead_figure(config, layout, "activity", "Activity", 1.0, ("climatology",))

@@ -1,4 +1,4 @@
-"""Bias against lead, with persistence and climatology."""
+"""Bias against lead, of the model and the baselines."""
 
 from __future__ import annotations
 
@@ -12,5 +12,4 @@ from hybridom.layout import Layout
 
 def figure(config: Any, layout: Layout) -> Figure:
     """Mean bias (forecast minus truth); see `curves.lead_figure`."""
-    systems = ("climatology", "persistence", "model")
-    return lead_figure(config, layout, "bias", "Bias ({unit})", systems, 0.0)
+    return lead_figure(config, layout, "bias", "Bias ({unit})", 0.0)

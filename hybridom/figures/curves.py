@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hybridom.figures import style
-from hybridom.figures.inputs import chosen_levels, curve, level_depths, read_scores
+from hybridom.figures.inputs import (
+    chosen_levels,
+    curve,
+    drawn_systems,
+    level_depths,
+    read_scores,
+)
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
@@ -24,8 +31,8 @@ def lead_figure(
     layout: Layout,
     metric: str,
     label: str,
-    systems: tuple[str, ...],
     reference: float | None,
+    left_out: tuple[str, ...] = (),
 ) -> Figure:
     """Curves against lead: a column a variable, a row a level.
 
@@ -36,10 +43,11 @@ def lead_figure(
         layout: Paths.
         metric: Metric of the averaged scores.
         label: Its name for the axis; `{unit}` is replaced by the variable's unit.
-        systems: Systems to draw.
         reference: Value of a thin horizontal line, or none.
+        left_out: Systems that are scored but not drawn.
     """
     table = read_scores(layout, [metric])
+    systems = drawn_systems(table, *left_out)
     depths = level_depths(table)
     levels = [float(depths[level]) for level in chosen_levels(depths, config.figures.depths)]
     rows = max(len(levels), 2)
@@ -62,7 +70,9 @@ def lead_figure(
         if row == last:
             axes.set_xlabel("Lead (days)")
             axes.tick_params(labelbottom=True)
-    grid[0, -1].legend(*grid[0, 0].get_legend_handles_labels(), loc="upper left")
+    # It begins in the gap between the columns, which gives long names their room.
+    key = grid[0, 0].get_legend_handles_labels()
+    grid[0, -1].legend(*key, loc="upper left", bbox_to_anchor=(-0.4, 1.0))
     return figure
 
 
@@ -71,10 +81,10 @@ def draw_panel(
     table: pd.DataFrame,
     variable: str,
     depth: float,
-    systems: tuple[str, ...],
+    systems: Sequence[str],
     reference: float | None,
 ) -> None:
-    """One variable at one level, all systems."""
+    """One variable at one level, a line a system."""
     if reference is not None:
         axes.axhline(reference, color="#9A9A9A", linewidth=0.7, zorder=1)
     for system in systems:
@@ -82,7 +92,7 @@ def draw_panel(
         lead, value, spread = (rows[name].to_numpy() for name in ("lead", "value", "spread"))
         colour = style.COLOURS[system]
         axes.fill_between(lead, value - spread, value + spread, color=colour, alpha=0.15, lw=0)
-        axes.plot(lead, value, style.LINES[system], color=colour, label=system.capitalize())
+        axes.plot(lead, value, style.LINES[system], color=colour, label=style.system_name(system))
     axes.margins(x=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 GLOBAL = "global"
+MODEL = "model"
 
 
 def read_scores(layout: Layout, metrics: Sequence[str]) -> pd.DataFrame:
@@ -41,6 +43,12 @@ def read_scores(layout: Layout, metrics: Sequence[str]) -> pd.DataFrame:
     table = table.assign(spread=spread)
     columns = ["lead", "variable", "depth", "system", "metric", "value", "spread"]
     return table[columns].astype({"variable": str, "system": str, "metric": str})
+
+
+def drawn_systems(table: pd.DataFrame, *left_out: str) -> list[str]:
+    """Systems of a table but some, the model last so that it lies on top."""
+    found = [str(name) for name in table["system"].unique() if name not in (MODEL, *left_out)]
+    return [*found, MODEL]
 
 
 def curve(table: pd.DataFrame, variable: str, depth: float, system: str) -> pd.DataFrame:
@@ -112,16 +120,33 @@ def read_training(layout: Layout) -> pd.DataFrame:
     """The record of training, one row a step.
 
     Raises:
-        UserError: It is missing or lacks a column.
+        UserError: It is missing, lacks a column or has no scores of validation by lead.
     """
     path = layout.train_log
     if not path.is_file():
         raise UserError(f"{path}: the record of training is missing; run `hybridom train`")
     table = pd.read_csv(path)
-    kinds = ("loss", "rmse", "persistence")
-    by_variable = [f"{kind}_{name}" for kind in kinds for name in PROGNOSTIC]
-    needed = ["step", "days", "loss", "gradient_norm", "learning_rate", *by_variable]
-    missing = [name for name in needed if name not in table]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]} is missing; run `hybridom train` again")
+    scores = [
+        f"{score}_{name}_{lead}"
+        for score in ("rmse", "persistence", "acc")
+        for name in PROGNOSTIC
+        for lead in validation_leads(table) or ("<lead>",)
+    ]
+    by_component = [f"update_ratio_{name}" for name in components(table)]
+    losses = ["loss", *(f"loss_{name}" for name in PROGNOSTIC)]
+    for name in ["step", "days", *losses, "gradient_norm", *by_component, *scores]:
+        if name not in table:
+            raise UserError(f"{path}: column {name} is missing; run `hybridom train` again")
     return table
+
+
+def validation_leads(table: pd.DataFrame) -> list[int]:
+    """Leads that validation scored in a record of training, ascending."""
+    pattern = re.compile(rf"rmse_{PROGNOSTIC[0]}_(\d+)")
+    return sorted(int(found[1]) for name in table if (found := pattern.fullmatch(name)))
+
+
+def components(table: pd.DataFrame) -> list[str]:
+    """Parts of the model whose gradients a record of training holds."""
+    prefix = "gradient_norm_"
+    return [name.removeprefix(prefix) for name in table if name.startswith(prefix)]

@@ -13,16 +13,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from hybridom.figures import style
 from hybridom.figures.curves import LAYERED
-from hybridom.figures.inputs import check_leads, level_depths, read_scores
+from hybridom.figures.inputs import MODEL, check_leads, drawn_systems, level_depths, read_scores
 from hybridom.layout import Layout
 
-ROWS = (("rmse_mean", "RMSE"), ("bias", "Bias"))
+ROWS = (("rmse_mean", "RMSE", 4), ("bias", "Bias", 3))  # metric, name, ticks
 
 
 def figure(config: Any, layout: Layout) -> Figure:
     """Rows RMSE and bias, a column a variable; lines coloured by lead.
 
-    The model is drawn full, persistence dashed.
+    The model's lines are the wide ones. The climatology is not drawn: its errors hardly depend
+    on the lead.
 
     Args:
         config: A `Config` or the `figures` stage's part of it.
@@ -31,33 +32,36 @@ def figure(config: Any, layout: Layout) -> Figure:
     check_leads(config)
     leads = config.figures.leads
     colours = cmocean.cm.haline(np.linspace(0.05, 0.85, len(leads)))
-    table = read_scores(layout, [metric for metric, _ in ROWS])
+    table = read_scores(layout, [metric for metric, _, _ in ROWS])
+    systems = drawn_systems(table, "climatology")
     depths = level_depths(table)
     drawn = Figure(figsize=(style.PAGE_WIDTH, 5.6))
     panels = drawn.subplots(len(ROWS), len(LAYERED), sharey=True)
     letters = style.letters()
-    for row, (metric, label) in enumerate(ROWS):
+    for row, (metric, label, ticks) in enumerate(ROWS):
         for column, variable in enumerate(LAYERED):
             axes = panels[row, column]
             one = table[(table["metric"] == metric) & (table["variable"] == variable)]
-            for system in ("persistence", "model"):
+            for system in systems:
                 for lead, colour in zip(leads, colours, strict=True):
                     rows = one[(one["lead"] == lead) & (one["system"] == system)]
                     rows = rows.dropna(subset="depth").sort_values("depth")
-                    axes.plot(rows["value"], rows["depth"], style.LINES[system], color=colour)
+                    (line,) = axes.plot(
+                        rows["value"], rows["depth"], style.LINES[system], color=colour
+                    )
+                    if system != MODEL:
+                        line.set_linewidth(0.9)
+            axes.xaxis.set_major_locator(MaxNLocator(ticks))
             if metric == "bias":
                 axes.axvline(0.0, color="#9A9A9A", linewidth=0.7, zorder=1)
             else:
                 axes.set_xlim(left=0.0)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
             style.heading(axes, next(letters), style.title(variable))
             axes.set_xlabel(f"{label} ({style.unit(variable)})")
         _depth_axis(panels[row, 0], depths)
-    names = [f"Day {lead}" for lead in leads] + ["Model", "Persistence"]
+    names = [f"Day {lead}" for lead in leads] + [style.system_name(s) for s in systems]
     lines = [Line2D([], [], color=colour) for colour in colours]
-    lines += [
-        Line2D([], [], color="#222222", linestyle=style.LINES[s]) for s in ("model", "persistence")
-    ]
+    lines += [Line2D([], [], color="#222222", linestyle=style.LINES[s]) for s in systems]
     drawn.legend(lines, names, loc="outside lower center", ncols=len(names))
     return drawn
 

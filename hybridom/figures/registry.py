@@ -50,7 +50,7 @@ FIGURES: dict[str, Figure] = {
     "acc_lead": Figure("acc_lead", "Anomaly correlation against lead", "scores"),
     "bias_lead": Figure("bias_lead", "Bias against lead", "scores"),
     "activity_lead": Figure("activity_lead", "Variance retained against lead", "scores"),
-    "scorecard": Figure("scorecard", "Scorecard against the better baseline", "scores"),
+    "scorecard": Figure("scorecard", "Scorecard against the best baseline", "scores"),
     "profiles": Figure("profiles", "Profiles of RMSE and bias", "scores", levels=2),
     "training_curves": Figure("training_curves", "Training curves", "training"),
     **{

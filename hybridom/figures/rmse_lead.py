@@ -1,4 +1,4 @@
-"""RMSE against lead, with persistence and climatology."""
+"""RMSE against lead, of the model and the baselines."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from hybridom.layout import Layout
 
 def figure(config: Any, layout: Layout) -> Figure:
     """Mean RMSE over start dates (`rmse_mean`); see `curves.lead_figure`."""
-    systems = ("climatology", "persistence", "model")
-    drawn = lead_figure(config, layout, "rmse_mean", "RMSE ({unit})", systems, None)
+    drawn = lead_figure(config, layout, "rmse_mean", "RMSE ({unit})", None)
     for axes in drawn.axes:
         axes.set_ylim(bottom=0.0)
     return drawn

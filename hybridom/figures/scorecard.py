@@ -1,4 +1,4 @@
-"""The model's RMSE against the better of its two baselines, by variable, level and lead."""
+"""The model's RMSE against the best baseline, by variable, level and lead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hybridom.figures import style
 from hybridom.figures.curves import FLAT, LAYERED
-from hybridom.figures.inputs import read_scores
+from hybridom.figures.inputs import MODEL, read_scores
 from hybridom.layout import Layout
 
 LIMIT = 50.0  # per cent, either way
@@ -23,8 +23,8 @@ LIMIT = 50.0  # per cent, either way
 def figure(config: Any, layout: Layout) -> Figure:
     """A panel a variable, a row a level, a column a lead; blue where the model is better.
 
-    Colours show the model's `rmse_mean` over the smaller of persistence's and climatology's,
-    less one, in per cent. The top row of a layered variable is the whole of it.
+    Colours show the model's `rmse_mean` over the smallest of the baselines', less one, in per cent.
+    The top row of a layered variable is the whole of it.
 
     Args:
         config: A `Config` or the `figures` stage's part of it.
@@ -46,13 +46,13 @@ def figure(config: Any, layout: Layout) -> Figure:
     bar = drawn.colorbar(
         ScalarMappable(norm, style.DIFFERENCE), cax=key, orientation="horizontal", extend="both"
     )
-    bar.set_label("RMSE of the model over that of the better baseline, minus one (%)")
+    bar.set_label("RMSE of the model over that of the best baseline, minus one (%)")
     bar.outline.set_linewidth(0.5)
     return drawn
 
 
 def relative_rmse(table: pd.DataFrame) -> pd.DataFrame:
-    """RMSE of the model over the better baseline's, minus one, in per cent.
+    """RMSE of the model over the best baseline's, minus one, in per cent.
 
     Args:
         table: `rmse_mean` of one variable, columns lead, depth, system, value.
@@ -64,8 +64,8 @@ def relative_rmse(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.assign(depth=depth).pivot(
         index=["depth", "lead"], columns="system", values="value"
     )
-    baseline = wide[["persistence", "climatology"]].min(axis=1)
-    percent = (100.0 * (wide["model"] / baseline - 1.0)).unstack("lead").sort_index()
+    best = wide.drop(columns=MODEL).min(axis=1)
+    percent = (100.0 * (wide[MODEL] / best - 1.0)).unstack("lead").sort_index()
     percent.index = percent.index.where(percent.index >= 0.0, np.nan)
     return percent
 

@@ -21,8 +21,18 @@ from hybridom.variables import VARIABLES
 PAGE_WIDTH = 9.0  # inches, of every figure
 
 # Okabe and Ito (2008): told apart by all common forms of colour vision.
-COLOURS = {"model": "#0072B2", "persistence": "#D55E00", "climatology": "#7A7A7A"}
-LINES: dict[str, Literal["-", "--", ":"]] = {"model": "-", "persistence": "--", "climatology": ":"}
+COLOURS = {
+    "model": "#0072B2",
+    "persistence": "#D55E00",
+    "climatology": "#7A7A7A",
+    "damped_persistence": "#E69F00",
+}
+LINES: dict[str, Literal["-", "--", ":", "-."]] = {
+    "model": "-",
+    "persistence": "--",
+    "climatology": ":",
+    "damped_persistence": "-.",
+}
 VARIABLE_COLOURS = {
     "thetao": "#D55E00",
     "so": "#009E73",
@@ -112,6 +122,11 @@ def save(figure: Figure, paths: Iterable[Path], dpi: int) -> None:
 def title(variable: str) -> str:
     """Name of a variable for a heading."""
     return VARIABLES[variable].long_name.capitalize()
+
+
+def system_name(system: str) -> str:
+    """Name of a system for a legend."""
+    return system.replace("_", " ").capitalize()
 
 
 def unit(variable: str) -> str:

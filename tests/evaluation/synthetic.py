@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from hybridom.config import Config, validate
+from hybridom.evaluation.damping import write_damping
 from hybridom.grid import Grid, write_grid
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES, cf_attributes
@@ -31,6 +32,7 @@ class World:
     truth: Fields
     climatology: Fields
     forecasts: dict[dt.date, Fields]
+    damping: Fields
     first_day: dt.date
 
     def on(self, day: dt.date) -> int:
@@ -100,7 +102,9 @@ def make_world(
         noise = on_land(make(grid, config.forecast.days + 1))
         span = slice(offset, offset + config.forecast.days + 1)
         forecasts[start] = {name: truth[name][span] + 0.5 * noise[name] for name in PROGNOSTIC}
-    world = World(config, layout, grid, wet, truth, climatology, on_all(forecasts, on_land), START)
+    forecasts = on_all(forecasts, on_land)
+    damping = _damping(rng, grid, config.forecast.days)
+    world = World(config, layout, grid, wet, truth, climatology, forecasts, damping, START)
     write_world(world)
     return world
 
@@ -117,8 +121,14 @@ def _noise(rng: np.random.Generator, grid: Grid, n: int) -> Fields:
     return {name: rng.normal(1.0, 2.0, (n, *shape)) for name, shape in shapes.items()}
 
 
+def _damping(rng: np.random.Generator, grid: Grid, days: int) -> Fields:
+    """Another number for each variable, lead and level, some of them negative."""
+    levels = {name: grid.nz if VARIABLES[name].has_depth else 1 for name in PROGNOSTIC}
+    return {name: rng.uniform(-0.2, 1.0, (days, n)) for name, n in levels.items()}
+
+
 def write_world(world: World) -> None:
-    """Write truth, climatology and forecasts."""
+    """Write truth, climatology, damping and forecasts."""
     grid, layout = world.grid, world.layout
     days = np.datetime64(world.first_day, "ns") + np.arange(
         len(world.truth["zos"])
@@ -130,6 +140,7 @@ def write_world(world: World) -> None:
         write_store(ds, layout.state_store(year), layout.state_manifest(year), grid.hash)
     ds = dataset(grid, world.climatology, "dayofyear", np.arange(1, 366))
     write_store(ds, layout.climatology_store, layout.climatology_manifest, grid.hash)
+    write_damping(world.config, layout, grid, world.damping, starts=1)
     for start in world.forecasts:
         write_forecast(world, start)
 

@@ -16,6 +16,7 @@ from hybridom.evaluation.scores import aggregate, evaluate_start
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 COLUMNS = ["start", "lead", "region", "variable", "depth", "system", "metric", "value"]
+SYSTEMS = ["model", "persistence", "climatology", "damped_persistence"]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,15 @@ def forecast_of(world, start, system, name, lead):
     """The field that a system forecasts, by its definition."""
     if system == "model":
         return world.forecasts[start][name][lead]
+    initial = world.forecasts[start][name][0]
     if system == "persistence":
-        return world.forecasts[start][name][0]
-    return climatology_of(world, name, start + dt.timedelta(lead))
+        return initial
+    normal = climatology_of(world, name, start + dt.timedelta(lead))
+    if system == "climatology":
+        return normal
+    left = world.damping[name][lead - 1]
+    left = left[:, None, None] if VARIABLES[name].has_depth else left[0]
+    return normal + left * (initial - climatology_of(world, name, start))
 
 
 def in_region(world, region, j, i):
@@ -67,7 +74,7 @@ def in_region(world, region, j, i):
     return True
 
 
-@pytest.mark.parametrize("system", ["model", "persistence", "climatology"])
+@pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("region", ["global", "tropics", "pacific"])
 def test_rmse_and_bias_equal_loops_over_wet_cells(scored, table, system, region):
     world, start = scored, scored.config.forecast.first
@@ -105,7 +112,8 @@ def test_the_table_has_every_combination_once_and_no_lead_zero(scored, table):
     assert sorted(table["lead"].unique()) == [1, 2, 3, 4, 5]
     assert list(dict.fromkeys(table["variable"])) == list(PROGNOSTIC)
     levels = 4 * (scored.grid.nz + 1) + 1
-    assert len(table) == 5 * 3 * levels * 3 * 6
+    assert list(dict.fromkeys(table["system"])) == SYSTEMS
+    assert len(table) == 5 * 3 * levels * len(SYSTEMS) * 6
     assert (table["start"] == pd.Timestamp(scored.config.forecast.first)).all()
 
 
@@ -162,7 +170,7 @@ def test_averages_over_three_starts_have_their_closed_form(synthetic, tmp_path):
     for start in world.config.forecast.start_dates():
         evaluate_start(world.config, world.layout, start)
     write_values(world, [3.0, 4.0, 8.0])
-    mean = mean_scores(world.config.forecast.start_dates(), world.layout)
+    mean = mean_scores(world.config.forecast.start_dates(), world.layout, SYSTEMS)
     plain = mean[mean["metric"] != "rmse_pooled"]
     np.testing.assert_allclose(plain["value"], 5.0)
     np.testing.assert_allclose(plain["standard_error"], math.sqrt(7.0 / 3.0))
@@ -205,9 +213,37 @@ def test_scores_made_with_other_leads_are_refused(scored, tmp_path):
         table = pd.read_parquet(path)
         table[table["lead"] < 5].to_parquet(path, index=False)
         with pytest.raises(UserError, match=r"2004-02-28\.parquet: its rows differ"):
-            mean_scores(starts, scored.layout)
+            mean_scores(starts, scored.layout, SYSTEMS)
     finally:
         path.write_bytes(before)
+
+
+def with_baselines(world, *names):
+    """The world's configuration with these baselines."""
+    evaluation = world.config.evaluation.model_copy(update={"baselines": names})
+    return world.config.model_copy(update={"evaluation": evaluation})
+
+
+def test_only_the_configured_baselines_are_scored_and_no_damping_is_asked_for(world):
+    world.layout.damping.unlink()
+    config, start = with_baselines(world, "climatology"), world.config.forecast.first
+    evaluate_start(config, world.layout, start)
+    aggregate(config, world.layout)
+    for path in (world.layout.scores(start), world.layout.scores_parquet):
+        assert set(pd.read_parquet(path)["system"]) == {"model", "climatology"}
+    skill = pd.read_csv(world.layout.skill_table)
+    assert {x for x in skill if x.startswith("beats_")} == {
+        "beats_climatology",
+        "beats_every",
+        "beats_no",
+    }
+    assert "Persistence" not in world.layout.summary.read_text()
+
+
+def test_scores_of_other_baselines_are_refused(world):
+    evaluate_start(with_baselines(world, "climatology"), world.layout, world.config.forecast.first)
+    with pytest.raises(UserError, match=r"scores of model, climatology found, .*baselines"):
+        aggregate(world.config, world.layout)
 
 
 def test_evaluation_knows_no_model():
@@ -215,6 +251,6 @@ def test_evaluation_knows_no_model():
         "import sys, hybridom.evaluation.scores;"
         "bad = [m for m in sys.modules if m == 'torch' or m.startswith('hybridom.')"
         " and m.split('.')[1] not in {'config', 'constants', 'data', 'errors', 'evaluation',"
-        " 'files', 'grid', 'layout', 'progress', 'variables'}]; assert not bad, bad"
+        " 'files', 'grid', 'layout', 'metrics', 'progress', 'variables'}]; assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

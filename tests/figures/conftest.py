@@ -19,18 +19,25 @@ def synthetic():
 
 
 def training_record(steps=40):
-    """A record of training as the loop writes it, validated every tenth step."""
+    """A record of training as the loop writes it, validated every tenth step at days 1 and 4."""
     rng = np.random.default_rng(5)
     step = np.arange(1, steps + 1)
-    table = pd.DataFrame({"step": step, "days": np.where(step <= 30, 1, 3)})
-    table["loss"] = np.exp(-step / 20) + 0.1 * rng.random(steps)
+    columns = {"step": step, "days": np.where(step <= 30, 1, 3)}
+    columns["loss"] = np.exp(-step / 20) + 0.1 * rng.random(steps)
     for name in PROGNOSTIC:
-        table[f"loss_{name}"] = table["loss"] * (1 + 0.1 * rng.random(steps))
-    table["learning_rate"], table["gradient_norm"] = 1e-3, rng.uniform(0.5, 2.0, steps)
+        columns[f"loss_{name}"] = columns["loss"] * (1 + 0.1 * rng.random(steps))
+    columns["learning_rate"] = np.full(steps, 1e-3)
+    for name in ("gradient_norm", "gradient_norm_ilap", "gradient_norm_state"):
+        columns[name] = rng.uniform(0.5, 2.0, steps)
+    for name in ("ilap", "state"):
+        columns[f"update_ratio_{name}"] = rng.uniform(1e-4, 2e-3, steps)
     for name in PROGNOSTIC:
-        table[f"rmse_{name}"] = np.where(step % 10 == 0, np.exp(-step / 30), np.nan)
-        table[f"persistence_{name}"] = np.where(step % 10 == 0, 0.5, np.nan)
-    return table
+        for lead in (1, 4):
+            scores = {"rmse": np.exp(-step / 30) / lead, "acc": step / 50 / lead}
+            scores["persistence"] = np.full(steps, 0.5)
+            for score, values in scores.items():
+                columns[f"{score}_{name}_{lead}"] = np.where(step % 10 == 0, values, np.nan)
+    return pd.DataFrame(columns)
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.text import Text
 
 from hybridom.config import narrow, write_stage
+from hybridom.config.output import Baseline
 from hybridom.errors import UserError
 from hybridom.figures import (
     FIGURES,
@@ -149,9 +153,16 @@ def test_rmse_curves_are_the_scores(scored):
     table = pd.read_parquet(scored.layout.scores_parquet)
     keep = (table["metric"] == "rmse_mean") & (table["region"] == "global")
     keep &= (table["variable"] == "thetao") & (table["depth"] == 5.0)
-    for system in ("model", "persistence", "climatology"):
+    names = {
+        "model": "Model",
+        "persistence": "Persistence",
+        "climatology": "Climatology",
+        "damped_persistence": "Damped persistence",
+    }
+    assert set(lines(figure.axes[0])) == set(names.values())
+    for system, label in names.items():
         expected = table[keep & (table["system"] == system)].sort_values("lead")
-        line = lines(figure.axes[0])[system.capitalize()]
+        line = lines(figure.axes[0])[label]
         np.testing.assert_array_equal(line.get_xdata(), expected["lead"])
         np.testing.assert_array_equal(line.get_ydata(), expected["value"])
 
@@ -178,20 +189,38 @@ def test_correlation_has_no_climatology_and_bias_has(scored):
         correlation = acc_lead.figure(scored.config, scored.layout)
         bias = bias_lead.figure(scored.config, scored.layout)
     assert "Climatology" not in lines(correlation.axes[0])
-    assert {"Model", "Persistence", "Climatology"} <= set(lines(bias.axes[0]))
+    assert {"Model", "Persistence", "Damped persistence"} <= set(lines(correlation.axes[0]))
+    every = {"Model", "Persistence", "Climatology", "Damped persistence"}
+    assert every <= set(lines(bias.axes[0]))
 
 
-def test_the_scorecard_compares_with_the_better_baseline():
+def test_figures_show_the_systems_that_were_scored(scored, tmp_path, monkeypatch):
+    table = pd.read_parquet(scored.layout.scores_parquet)
+    path = tmp_path / "scores.parquet"
+    table[table["system"].isin(["model", "climatology"])].to_parquet(path, index=False)
+    monkeypatch.setattr(scored.layout, "scores_parquet", path)
+    for module, expected in ((rmse_lead, {"Model", "Climatology"}), (acc_lead, {"Model"})):
+        with style.context():
+            figure = module.figure(scored.config, scored.layout)
+        assert {x for x in lines(figure.axes[0]) if not x.startswith("_")} == expected
+    with style.context():
+        style.save(scorecard.figure(scored.config, scored.layout), [tmp_path / "s.png"], 40)
+        style.save(profiles.figure(scored.config, scored.layout), [tmp_path / "p.png"], 40)
+
+
+def test_the_scorecard_compares_with_the_best_baseline():
     table = pd.DataFrame(
         {
-            "lead": [1, 1, 1, 2, 2, 2],
-            "depth": [np.nan] * 6,
-            "system": ["model", "persistence", "climatology"] * 2,
-            "value": [1.0, 2.0, 4.0, 3.0, 4.0, 2.0],
+            "lead": np.repeat([1, 2, 3], 4),
+            "depth": [np.nan] * 12,
+            "system": ["model", "persistence", "climatology", "damped_persistence"] * 3,
+            "value": [1.0, 2.0, 4.0, 3.0, 3.0, 4.0, 2.0, 3.0, 3.0, 7.0, 6.0, 4.0],
         }
     )
     percent = scorecard.relative_rmse(table)
-    np.testing.assert_allclose(percent.to_numpy(), [[-50.0, 50.0]])
+    np.testing.assert_allclose(percent.to_numpy(), [[-50.0, 50.0, -25.0]])
+    two = scorecard.relative_rmse(table[table["system"] != "damped_persistence"])
+    np.testing.assert_allclose(two.to_numpy(), [[-50.0, 50.0, -50.0]])
     deep = scorecard.relative_rmse(pd.concat([table.assign(depth=d) for d in (9.0, 5.0, np.nan)]))
     np.testing.assert_array_equal(deep.index, [np.nan, 5.0, 9.0])
 
@@ -226,11 +255,11 @@ def test_colours_of_a_difference_are_symmetric():
     assert flat.vmax > flat.vmin
 
 
-def test_profiles_show_the_model_and_persistence_at_every_lead(scored):
+def test_profiles_show_the_model_and_both_persistences_at_every_lead(scored):
     with style.context():
         figure = profiles.figure(scored.config, scored.layout)
     drawn_lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
-    assert len(drawn_lines) == 2 * len(scored.config.figures.leads)
+    assert len(drawn_lines) == 3 * len(scored.config.figures.leads)
     np.testing.assert_array_equal(drawn_lines[0].get_ydata(), scored.grid.depth)
 
 
@@ -277,3 +306,36 @@ def test_every_variable_has_a_colour_a_map_and_a_unit():
     for name in PROGNOSTIC:
         assert style.unit(name) and style.NAMES[name] and style.VARIABLE_COLOURS[name]
         assert style.MAPS[name].N >= 256
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
+VISION = {
+    "all colours": np.eye(3),
+    "no red": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "no green": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+    "no blue": [[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]],
+}
+XYZ = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+
+
+def lab(colour, vision):
+    """CIE L*a*b* (D65) of a colour as it is seen."""
+    x = np.array(to_rgb(colour))
+    linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(vision) @ linear, 0.0, 1.0)
+    ratio = np.array(XYZ) @ seen / np.sum(XYZ, axis=1)
+    f = np.where(ratio > 0.008856, np.cbrt(ratio), 7.787 * ratio + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_systems_are_told_apart_by_colour_and_line_in_every_vision(vision):
+    assert set(style.COLOURS) == set(style.LINES)
+    assert len(set(style.LINES.values())) == len(style.LINES)
+    seen = [lab(colour, VISION[vision]) for colour in style.COLOURS.values()]
+    for one, other in combinations(seen, 2):
+        assert np.linalg.norm(one - other) > 15  # 2.3 is just noticed
+
+
+def test_every_system_that_can_be_scored_has_a_look():
+    assert set(style.COLOURS) == {"model", *get_args(Baseline)}

@@ -162,6 +162,11 @@ def forecast_stores(wildcards):
     return year_stores(range(start.year, end.year + 1))
 
 
+def damping_file(wildcards):
+    """The damping of anomalies, where damped persistence is scored."""
+    return layout.damping if "damped_persistence" in CONFIG.evaluation.baselines else []
+
+
 def marked_for_report(figure):
     """Files of one figure; the first that a browser shows goes into the report."""
     files = figure_outputs(figure, CONFIG, layout)

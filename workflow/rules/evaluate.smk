@@ -1,4 +1,27 @@
-"""Scores of each forecast beside persistence and climatology, and the tables made from them."""
+"""Scores of each forecast beside those of the baselines, and the tables made from them."""
+
+
+rule fit_damping:
+    "Fit the damping of anomalies with lead time, on the training period."
+    input:
+        config=layout.stage_config("damping"),
+        grid=layout.grid_file,
+        stores=[layout.state_manifest(year) for year in CONFIG.periods.train.years],
+        climatology=layout.climatology_manifest,
+    output:
+        layout.damping,
+    log:
+        f"{LOGS}/damping.log",
+    benchmark:
+        f"{BENCHMARKS}/damping.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(20),
+        runtime=minutes(20, per_state=2),
+    shell:
+        "hybridom evaluate damping --config {input.config} > {log} 2>&1"
 
 
 rule evaluate_start:
@@ -9,6 +32,7 @@ rule evaluate_start:
         forecast=layout.forecast_manifest(START),
         truth=forecast_stores,
         climatology=layout.climatology_manifest,
+        damping=damping_file,
     output:
         layout.scores(START),
     log:
