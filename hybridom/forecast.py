@@ -36,7 +36,9 @@ from hybridom.variables import PROGNOSTIC, VARIABLES, cf_attributes
 log = logging.getLogger(__name__)
 
 
-def forecast(config: Config | StageConfig, layout: Layout, start: dt.date) -> None:
+def forecast(
+    config: Config | StageConfig, layout: Layout, start: dt.date, checkpoint: Path | None = None
+) -> None:
     """Forecast from the analysis of `start` with analysed forcing; goes on where it was stopped.
 
     Writes `layout.forecast_store(start)`: variables (lead, [depth,] latitude, longitude), cell
@@ -46,6 +48,7 @@ def forecast(config: Config | StageConfig, layout: Layout, start: dt.date) -> No
         config: The whole configuration, or the part of the stage `forecast`.
         layout: Its paths.
         start: Day of the analysis.
+        checkpoint: The model, `.pt` or `.safetensors`; None: that of the experiment.
 
     Raises:
         UserError: An input is missing or does not fit; a field of the forecast is not finite.
@@ -53,7 +56,7 @@ def forecast(config: Config | StageConfig, layout: Layout, start: dt.date) -> No
     config = narrow(config, "forecast")
     days = config.forecast.days
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = load_model(layout.checkpoint, device)
+    loaded = load_model(checkpoint or layout.checkpoint, device)
     grid, wet = model_grid(config, layout)
     loaded.require_grid(grid, wet, layout.grid_file)
     names = loaded.model.forcing_names
@@ -173,7 +176,7 @@ def _plan(config: StageConfig, layout: Layout, loaded: LoadedModel, start: dt.da
     }
     attributes = {
         "title": f"HybridOM forecast from {start}",
-        "source": f"{layout.checkpoint.name}, analysis and analysed forcing of the stores "
+        "source": f"{loaded.path.name}, analysis and analysed forcing of the stores "
         f"{period[0]} to {period[-1]}",
         "hybridom_version": __version__,
         "hybridom_version_training": loaded.version,

@@ -15,7 +15,17 @@ import sys
 from collections.abc import Sequence
 
 from hybridom import __version__
-from hybridom.cli import bench, config, data, export, model, results, retrieve, store
+from hybridom.cli import (
+    bench,
+    checkpoints,
+    config,
+    data,
+    export,
+    model,
+    results,
+    retrieve,
+    store,
+)
 from hybridom.errors import UserError
 
 EXIT_ERROR = 1
@@ -34,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hybridom {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (retrieve, data, export, model, results, config, store, bench):
+    for module in (retrieve, data, export, model, checkpoints, results, config, store, bench):
         module.add_commands(commands)
     return parser
 
@@ -77,12 +87,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fail(message: str) -> int:
     """Print one line for each mistake of the user that `message` names."""
-    for line in message.splitlines():
+    for line in message.splitlines() if announce(message) else ():
         print(f"hybridom: error: {' '.join(line.split())}", file=sys.stderr)
     return EXIT_USER_ERROR
 
 
 def unexpected() -> int:
     """Log the traceback of the exception that is being handled."""
-    log.critical("unexpected error; please report it with the lines below", exc_info=True)
+    if announce(repr(sys.exception())):
+        log.critical("unexpected error; please report it with the lines below", exc_info=True)
     return EXIT_ERROR
+
+
+def announce(message: str) -> bool:
+    """Whether to show an error: of the processes under torchrun, the first to fail does."""
+    if "WORLD_SIZE" not in os.environ:
+        return True
+    from hybridom.training import failure
+
+    return failure.announce(message)

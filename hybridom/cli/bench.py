@@ -32,6 +32,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     step.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     step.set_defaults(run=run_step)
     add_core(group)
+    add_train(group)
     add_loader(group)
     add_prepare(group)
 
@@ -59,6 +60,52 @@ def add_core(group: argparse._SubParsersAction) -> None:
     core.add_argument("--repeats", type=common.count, default=5, help="timed turns (default: 5)")
     core.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
     core.set_defaults(run=run_core)
+
+
+def add_train(group: argparse._SubParsersAction) -> None:
+    """Add `bench train`."""
+    train = common.add_command(
+        group,
+        "train",
+        "measure optimiser steps: speed, arithmetic, memory, waiting for data, parts",
+        "hybridom bench train --config config/global_05.yaml --days 5 --variants reference,bf16",
+        "Needs no data: an invented ocean on the configured grid, in temporary stores that are "
+        "read as training reads its own. Variants (configured, reference, fused, bf16, compiled, "
+        "cheap) override precision, kernels and form of the networks; they take their steps in "
+        "turn in one process, and ratios are to the first one. docs/performance.md explains the "
+        "table.",
+    )
+    train.add_argument(
+        "--variants",
+        default="configured",
+        metavar="NAMES",
+        help="ways to train, with commas between (default: %(default)s)",
+    )
+    train.add_argument(
+        "--days", type=common.count, help="days unrolled (default: of the last curriculum stage)"
+    )
+    train.add_argument("--repeats", type=common.count, default=5, help="timed turns (default: 5)")
+    train.add_argument(
+        "--data",
+        choices=("synthetic", "stores", "memory"),
+        default="synthetic",
+        help="temporary stores of invented days, the stores of the configuration, or one "
+        "invented batch in memory (default: %(default)s)",
+    )
+    train.add_argument(
+        "--store-mb",
+        type=common.count,
+        default=4000,
+        metavar="N",
+        help="largest temporary stores, MB before compression; where a window does not fit, "
+        "the batch stays in memory (default: %(default)s)",
+    )
+    train.add_argument("--folder", type=Path, metavar="DIR", help="where temporary stores lie")
+    train.add_argument(
+        "--count", action="store_true", help="only count FLOP and memory, on any machine"
+    )
+    train.add_argument("--json", type=Path, metavar="FILE", help="write the result there too")
+    train.set_defaults(run=run_train)
 
 
 def add_loader(group: argparse._SubParsersAction) -> None:
@@ -126,6 +173,24 @@ def run_core(args: argparse.Namespace) -> None:
     config, _ = common.load(args, "train")
     result = core.bench_core(config, variants, args.repeats, getattr(torch, args.dtype))
     report(result, core.table(result), args.json)
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Measure, print the table, and write the JSON object."""
+    from hybridom.bench import train, train_table
+    from hybridom.bench.train_variants import require_variants
+    from hybridom.config import load
+
+    variants = require_variants(args.variants)
+    config = load(args.config, args.overrides)
+    if args.count:
+        result = train.count_train(config, variants, args.days)
+        report(result, train_table.count_table(result), args.json)
+        return
+    result = train.bench_train(
+        config, variants, args.repeats, args.days, args.data, args.store_mb, args.folder
+    )
+    report(result, train_table.table(result), args.json)
 
 
 def run_loader(args: argparse.Namespace) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybridom.errors import UserError
+
 if TYPE_CHECKING:
     from hybridom.config import StageConfig
     from hybridom.layout import Layout
@@ -146,10 +148,22 @@ def exclusive(output: Path) -> Iterator[None]:
 
     Args:
         output: The file that stands for what is written; `.NAME.lock` lies beside it.
+
+    Raises:
+        UserError: Its folder cannot be written.
     """
     path = output.with_name(f".{output.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{path.parent}: cannot be written ({error.strerror}); mend the folder or choose "
+            "another with the section paths"
+        ) from None
+    with handle:
         wait_for_lock(handle.fileno(), path, output)
         handle.truncate(0)
         handle.write(f"{os.getpid()} on {os.uname().nodename}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from pathlib import Path
 
 from hybridom.cli import common
 
@@ -29,6 +30,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "A forecast that was stopped goes on at the first day that is missing.",
     )
     common.add_start(forecast)
+    forecast.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="forecast from this model, .pt or .safetensors (default: that of the experiment)",
+    )
     forecast.set_defaults(run=run_forecast)
 
 
@@ -49,4 +56,4 @@ def run_forecast(args: argparse.Namespace) -> None:
     config, layout = common.load(args, "forecast")
     for start in common.starts(args, config):
         with common.exclusive(layout.forecast_manifest(start)):
-            forecast.forecast(config, layout, start)
+            forecast.forecast(config, layout, start, args.checkpoint)

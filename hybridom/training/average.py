@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
+
+from hybridom.training.sharding import local
 
 WARM_UP = 10  # updates; the young average forgets its first, untrained members this fast
 
@@ -19,18 +21,50 @@ def decay_at(decay: float, updates: int) -> float:
     return min(decay, (1 + updates) / (WARM_UP + updates))
 
 
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of `model` whose weights follow w <- d w + (1 - d) w_model on each update.
+class Average:
+    """Averages that follow w <- d w + (1 - d) w_model on each update, beside the weights.
 
     Args:
-        model: The model that is trained.
-        decay: Largest decay, in (0, 1); see `decay_at`. The first update copies the weights.
+        parameters: The weights that are trained; of sharded ones, the same shard is averaged.
+        decay: Largest decay d, in (0, 1); see `decay_at`. The first update copies the weights.
+
+    Attributes:
+        weights: The averages, in the order of `parameters`.
+        updates: Sets of weights seen.
     """
 
-    @torch.no_grad()
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        d = decay_at(decay, int(updates))
-        for mean, weight in zip(average, current, strict=True):
-            mean.lerp_(weight, 1.0 - d)
+    def __init__(self, parameters: Sequence[Tensor], decay: float) -> None:
+        self.parameters, self.decay = list(parameters), decay
+        self.weights = [p.detach().clone() for p in self.parameters]
+        self.updates = 0
 
-    return AveragedModel(model, multi_avg_fn=update)
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the present weights into the average."""
+        d = decay_at(self.decay, self.updates) if self.updates > 0 else 0.0
+        means, current = self._pairs()
+        if d == 0.0:
+            torch._foreach_copy_(means, current)
+        else:
+            torch._foreach_lerp_(means, current, 1.0 - d)
+        self.updates += 1
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Let the model hold the averages while the block runs."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        # Values move, not storages: shards, compiled code and gradient buckets hold on to those.
+        for mean, weight in zip(*self._pairs(), strict=True):
+            kept = weight.clone()
+            weight.copy_(mean)
+            mean.copy_(kept)
+
+    def _pairs(self) -> tuple[list[Tensor], list[Tensor]]:
+        return [local(x) for x in self.weights], [local(x) for x in self.parameters]

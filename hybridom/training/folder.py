@@ -2,103 +2,207 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hybridom import checkpoint
+from hybridom.config import CheckpointConfig
 from hybridom.errors import UserError
 from hybridom.stepper import HybridOM
+from hybridom.training.identity import Identity, changes
 
 log = logging.getLogger(__name__)
 
-# Entries of `training` that change neither the weights nor the losses of a run.
-INDIFFERENT = ("ranks", "validation", "checkpoint", "cache", "num_workers")
 RUN_FILE = "run.json"
-
-
-def run_hash(model: HybridOM, config: Mapping[str, Any]) -> str:
-    """Twelve digits that change with anything that a run's losses depend on.
-
-    Args:
-        model: The model, for its grid, mask and statistics.
-        config: Resolved configuration of the training stage, plain values.
-    """
-    training = {k: v for k, v in config["training"].items() if k not in INDIFFERENT}
-    relevant = {
-        "grid": model.grid.hash,
-        "forcing": config["forcing"],
-        "period": config["periods"]["train"],
-        "skeleton": config["skeleton"],
-        "networks": config["networks"],
-        "training": training,
-    }
-    found = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode())
-    found.update(model.wet.cpu().numpy().tobytes())
-    for name, values in sorted(model.statistics.items()):
-        found.update(name.encode() + values.numpy().tobytes())
-    return found.hexdigest()[:12]
+BEST = "best.pt"
 
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """Resumable checkpoints `step_<steps taken>.pt`, of which the newest few are kept.
+    """Resumable checkpoints `step_<steps taken>.pt`, and `best.pt`, a link to the best of them.
+
+    The newest `keep` are kept, the best one, and those of every `every` steps. What is deleted is
+    decided when a checkpoint is written, by the policy of that moment.
 
     Attributes:
         path: The folder; nothing else in the project declares or deletes it.
-        keep: Number of checkpoints to keep.
+        policy: Section `training.checkpoint`.
     """
 
     path: Path
-    keep: int
+    policy: CheckpointConfig
 
-    def claim(self, run: str) -> None:
-        """Make the folder that of `run`; what another configuration left is set aside."""
-        note = self.path / RUN_FILE
-        owner = json.loads(note.read_text())["run"] if note.exists() else None
-        if owner is not None and owner != run:
-            aside = _free_name(self.path.with_name(f"{self.path.name}.{owner}"))
-            self.path.rename(aside)
-            log.warning(
-                "%s: made with another configuration or other data (%s, now %s); set aside as %s, "
-                "training starts anew",
-                self.path,
-                owner,
-                run,
-                aside.name,
-            )
-        with checkpoint.replace_atomically(note) as handle:
-            handle.write(json.dumps({"run": run}).encode())
+    def claim(self, run: Identity) -> None:
+        """Make the folder that of `run`; what another run left is set aside.
+
+        Where `run` itself was set aside before, it is taken back: settings that are changed and
+        changed back cost nothing.
+
+        Raises:
+            UserError: The folder cannot be read or written.
+        """
+        found = _values(self.path)
+        if found is None and (newest := self.newest()):
+            # Earlier versions noted no more than a hash; the checkpoints say the rest.
+            found = Identity.of_contents(newest[1]).values
+        if found is not None and (differ := changes(found, run.values, run.neutral)):
+            shown = "; ".join(differ[:4]) + (f"; and {len(differ) - 4} more" if differ[4:] else "")
+            what = f"{self.path}: belongs to a run with other settings or data: {shown}."
+            try:
+                log.warning("%s %s", what, self._make_room(run))
+            except OSError as error:
+                raise UserError(
+                    f"{what} It cannot be set aside ({error.strerror}); move it away"
+                ) from None
+        with checkpoint.replace_atomically(self.path / RUN_FILE) as handle:
+            handle.write(json.dumps({"run": run.hash, "values": run.values}, indent=1).encode())
+
+    def _make_room(self, run: Identity) -> str:
+        """Set the folder aside and take back that of `run`; what was done."""
+        earlier = [
+            path
+            for path in self.path.parent.glob(f"{self.path.name}.before*")
+            if (values := _values(path)) and not changes(values, run.values, run.neutral)
+        ]
+        newest = self._files()[-1:]
+        aside = _free_name(self.path.with_name(f"{self.path.name}.before"))
+        self.path.rename(aside)
+        if earlier:
+            back = max(earlier, key=lambda path: path.stat().st_mtime)
+            back.rename(self.path)
+            return f"It is set aside as {aside.name}; {back.name} is of this run and taken back"
+        said = f"It is set aside as {aside.name} and training starts anew"
+        if newest:
+            said += "; to begin from its weights instead, start again with "
+            said += f"training.start_from={aside / newest[0].name}"
+        return said
 
     def newest(self) -> tuple[Path, dict[str, Any]] | None:
         """The newest readable checkpoint, or none; damaged ones are passed over with a warning."""
         for path in reversed(self._files()):
             try:
-                return path, checkpoint.load(path)
-            except UserError as error:
-                log.warning("%s; trying the one before it", error)
+                contents = checkpoint.load(path)
+                if "progress" in contents:
+                    return path, contents
+                error = f"{path}: not a resumable checkpoint"
+            except UserError as found:
+                error = str(found)
+            log.warning("%s; trying the one before it", error)
         return None
 
-    def write(self, step: int, contents: Mapping[str, Any]) -> Path:
-        """Write the checkpoint after `step` steps, then delete those beyond `keep`."""
-        path = self.path / f"step_{step:09d}.pt"
+    def write(self, step: int, contents: Mapping[str, Any], best: int | None) -> Path:
+        """Write the checkpoint after `step` steps, then delete those that the policy lets go.
+
+        Args:
+            step: Steps taken.
+            contents: The checkpoint.
+            best: Step of the best validation so far.
+
+        Raises:
+            UserError: It cannot be written; all others are still there.
+        """
+        path = self.file(step)
         checkpoint.save(path, contents)
-        for old in self._files()[: -self.keep]:
-            old.unlink()
+        self.link_best(best)
+        if contents.get("stopped") is None:
+            # Of a run that went wrong, every checkpoint may be the last good one.
+            self._prune(best)
         return path
+
+    def link_best(self, step: int | None) -> None:
+        """Let `best.pt` lead to the checkpoint of `step`; without one there is no such link."""
+        link, fresh = self.path / BEST, self.path / f"{BEST}.partial"
+        try:
+            if step is None or not self.file(step).exists():
+                link.unlink(missing_ok=True)
+                return
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(self.file(step).name)
+            os.replace(fresh, link)
+        except OSError as error:
+            log.warning("%s: cannot be made to lead to step %s (%s)", link, step, error.strerror)
+
+    def _prune(self, best: int | None) -> None:
+        for path in self._files()[: -self.policy.keep]:
+            step = int(path.stem.removeprefix("step_"))
+            forever = self.policy.every is not None and step % self.policy.every == 0
+            if not forever and step != best:
+                path.unlink(missing_ok=True)
+
+    def require_space(self, size: int, total: int) -> None:
+        """Make sure that the disk holds what the run is going to keep, in a folder that is claimed.
+
+        Args:
+            size: Bytes of one checkpoint.
+            total: Optimiser steps of the whole run.
+
+        Raises:
+            UserError: It does not; the message says how much is needed.
+        """
+        forever = 0 if self.policy.every is None else total // self.policy.every
+        # A new one is written beside those that are kept.
+        number = self.policy.keep + int(self.policy.best) + forever + 1
+        number = max(number - len(self._files()), 1)
+        free = shutil.disk_usage(self.path).free
+        if free < number * size:
+            raise UserError(
+                f"{self.path}: {number} checkpoints of {_human(size)} need "
+                f"{_human(number * size)}, {_human(free)} are free; free space, lower "
+                "training.checkpoint.keep, or put paths.results elsewhere"
+            )
+
+    def file(self, step: int) -> Path:
+        """The checkpoint after `step` steps."""
+        return self.path / f"step_{step:09d}.pt"
 
     def _files(self) -> list[Path]:
         return sorted(self.path.glob("step_*.pt"))
 
 
+def size_of(model: HybridOM, average: bool) -> int:
+    """Bytes of a resumable checkpoint: weights, their average and two moments of each."""
+    weights = sum(x.numel() * x.element_size() for x in model.parameters())
+    rest = [*model.buffers(), *model.statistics.values()]
+    return weights * (4 if average else 3) + sum(x.numel() * x.element_size() for x in rest)
+
+
+def _values(path: Path) -> dict[str, Any] | None:
+    """What the run that a folder belongs to depends on; None where that is not noted.
+
+    Raises:
+        UserError: The note cannot be read.
+    """
+    note = path / RUN_FILE
+    try:
+        found: dict[str, Any] | None = json.loads(note.read_text(encoding="utf-8")).get("values")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{note}: cannot be read ({error}), so it is not known whose checkpoints these are; "
+            "move the folder away"
+        ) from None
+    return found
+
+
+def _human(size: float) -> str:
+    """Bytes as people write them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def _free_name(path: Path) -> Path:
-    """`path`, or with a number behind it where it is taken."""
-    number, free = 1, path
-    while free.exists():
+    """`path` with the first free number behind it."""
+    number = 1
+    while (free := path.with_name(f"{path.name}{number}")).exists():
         number += 1
-        free = path.with_name(f"{path.name}.{number}")
     return free

@@ -8,6 +8,8 @@ from typing import Self
 
 EXIT_STOPPED = 85  # exit status of a training that saved itself and can be resumed
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# What a process asks of all at a step; the largest counts.
+GO_ON, SAVE, STOP = 0, 1, 2
 
 
 class StopRequest:
