@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hybridom.config import STAGES, config_hash, load, load_stage, merge, narrow, write_stage
+from hybridom.config import (
+    STAGES,
+    LossConfig,
+    NetworkConfig,
+    config_hash,
+    load,
+    load_stage,
+    merge,
+    narrow,
+    write_stage,
+)
+from hybridom.config.training import LOSS_PRESETS
 from hybridom.errors import UserError
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -62,6 +73,33 @@ def test_merging_keeps_the_neighbours_of_an_overridden_key() -> None:
     assert merge({"a": 1}, {"a": {"b": 2}}) == {"a": {"b": 2}}
 
 
+def test_a_network_of_another_name_keeps_no_size_of_the_one_it_replaces() -> None:
+    own = NetworkConfig(name="unet", blocks=3)
+    assert load(DEMO, ["networks.state.name=unet", "networks.state.blocks=3"]).networks.state == own
+    nested = ["networks={state: {name: unet, blocks: 3}}"]
+    assert load(DEMO, nested).networks.state == own
+    same = load(DEMO, ["networks.state={name: odm, blocks: 2}"]).networks.state
+    assert same == load(DEMO, ["networks.state.blocks=2"]).networks.state
+    assert same.embed == load(DEMO).networks.state.embed
+    # other sections with a name keep what they have
+    assert load(DEMO, ["grid.name=elsewhere"]).grid.resolution == load(DEMO).grid.resolution
+
+
+@pytest.mark.parametrize("preset", LOSS_PRESETS)
+def test_a_loss_preset_gives_defaults_only(preset: str) -> None:
+    loss = LossConfig.model_validate({"preset": preset})
+    expected = LossConfig().model_dump() | {"preset": preset} | LOSS_PRESETS[preset]
+    expected["weights"] = LossConfig().weights.model_dump() | expected["weights"]
+    assert loss.model_dump() == expected
+    changed = LossConfig.model_validate(
+        {"preset": preset, "kind": "mae", "weights": {"zos": 3}, "gradient": 0.7}
+    )
+    assert (changed.kind, changed.weights.zos, changed.gradient) == ("mae", 3.0, 0.7)
+    assert changed.weights.uo == loss.weights.uo
+    # the resolved form, which is what a stage reads, means the same
+    assert LossConfig.model_validate(changed.model_dump()) == changed
+
+
 def test_an_included_file_that_is_missing_is_named(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("base: !include nowhere.yaml\n")
@@ -88,6 +126,10 @@ def test_yaml_cannot_run_code(tmp_path: Path) -> None:
         (["periods.train.end=2000-01-01"], "lies before start"),
         (["training.batch=0"], "greater than or equal to 1"),
         (["training.learning_rate=.inf"], "finite"),
+        (["training.validation.leads=[5, 1]"], "ascend"),
+        (["training.validation.leads=[1, 60]"], "a rollout of 60 days does not fit"),
+        (["periods.train.end=2001-03-01"], "damped_persistence over 60 days"),
+        (["training.loss.preset=sharpest"], "'published', 'tendency'"),
     ],
 )
 def test_values_that_do_not_fit_together_are_refused(overrides: list[str], words: str) -> None:

@@ -32,7 +32,7 @@ def test_every_configuration_gives_a_plan(path, tmp_path):
     options = ["--dry-run", "--directory", str(tmp_path), "--config", f"base=config/{path.name}"]
     done = server(*SNAKEMAKE).run("snakemake", options)
     assert done.returncode == 0, done.stdout
-    for rule in ("prepare_state", "train", "forecast", "aggregate_scores"):
+    for rule in ("prepare_state", "train", "forecast", "fit_damping", "aggregate_scores"):
         assert re.search(rf"^{rule} +\d+$", done.stdout, flags=re.MULTILINE)
 
 

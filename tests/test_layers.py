@@ -29,8 +29,8 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
     9: ({"figures"}, {0, 1, 2}),
     10: ({"cli", "__main__"}, set(range(11))),
 }
-# Besides: the measurements take the numerical ocean by itself, without networks.
-EXTRA = {"bench": {3}}
+# Besides: the measurements take the numerical ocean by itself, without networks, and training.
+EXTRA = {"bench": {3, 6}}
 LAYER_OF = {part: layer for layer, (parts, _) in LAYERS.items() for part in parts}
 # The workflow asks these while it plans, twice in every cluster job.
 LIGHT = ("hybridom.config", "hybridom.layout", "hybridom.figures", "hybridom.twin.states")

@@ -45,7 +45,7 @@ LOSS_PRESETS: dict[str, dict[str, Any]] = {
         "gradient": 0.1,
         "weights": EQUAL,
     },
-    # every variable and level gets the weight that makes its share of the loss the same
+    # each variable and level weighed by the inverse of its recent error: none is done with early
     "balanced": {
         "kind": "mse",
         "scale": "anomaly",
@@ -69,7 +69,7 @@ class LossConfig(Section):
     layer_weighting: Literal["thickness", "uniform"] = "thickness"
     weights: LossWeights = LossWeights()
     gradient: NonNegative = Field(
-        0.0, description="weight of the error of differences between neighbouring cells"
+        0.0, description="weight of the error of horizontal gradients, std per cell height"
     )
     dynamic: bool = Field(
         False, description="weigh each variable and level by the inverse of its recent error"

@@ -33,7 +33,8 @@ def test_the_whole_workflow_writes_every_output(finished):
 
 def test_the_scores_hold_every_system_lead_and_variable(finished):
     scores = pd.read_csv(finished.path(finished.layout.scores_table))
-    assert set(scores["system"]) == {"model", "persistence", "climatology"}
+    baselines = {"persistence", "climatology", "damped_persistence"}
+    assert set(scores["system"]) == {"model"} | baselines
     assert set(scores["variable"]) == {"thetao", "so", "uo", "vo", "zos"}
     assert set(scores["lead"]) >= set(range(1, finished.config.forecast.days + 1))
     assert set(scores["region"]) >= {"global", "tropics"}
@@ -65,7 +66,7 @@ def test_a_deleted_figure_alone_is_drawn_again(seen):
     ("override", "first"),
     [
         ("figures.dpi=61", "figures"),
-        ("evaluation.regions.arctic=[60,90,-180,180]", "evaluate_start"),
+        ("evaluation.regions.arctic=[60,90,-180,180]", "fit_damping"),
         ("forecast.days=9", "forecast"),
         ("training.loss.kind=mae", "train"),
         ("climatology.harmonics=1", "prepare_climatology"),
@@ -81,12 +82,23 @@ def test_a_changed_value_reruns_its_stage_and_what_follows(finished, override, f
         "prepare_statistics",
         "train",
         "forecast",
+        "fit_damping",
         "evaluate_start",
         "aggregate_scores",
         "figures",
     ]
+    expected = set(order[order.index(first) :])
+    if first == "train":
+        expected.remove("fit_damping")  # it knows no model
     plan = stages(finished.plan(overrides=[override]))
-    assert plan - {"prepare_grid", "prepare_forcing"} == set(order[order.index(first) :])
+    assert plan - {"prepare_grid", "prepare_forcing"} == expected
+
+
+def test_damping_is_fitted_where_damped_persistence_is_scored(fresh):
+    assert fresh.plan()["fit_damping"] == 1
+    without = fresh.plan(overrides=["evaluation.baselines=[persistence,climatology]"])
+    assert "fit_damping" not in without
+    assert without["evaluate_start"] == len(fresh.config.forecast.start_dates())
 
 
 def test_a_value_that_stays_the_same_reruns_nothing(finished):

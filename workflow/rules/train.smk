@@ -10,6 +10,7 @@ rule train:
         stores=year_stores({*CONFIG.periods.train.years, *CONFIG.periods.validation.years}),
         climatology=layout.climatology_manifest,
         statistics=layout.statistics_file,
+        start_from=CONFIG.training.start_from or [],
     output:
         checkpoint=layout.checkpoint,
         losses=layout.train_log,
@@ -32,5 +33,7 @@ rule train:
         # Snakemake sets both variables to all threads of the job; torch heeds the larger
         "export OMP_NUM_THREADS=$(( ({threads} + {params.ranks} - 1) / {params.ranks} )); "
         "export MKL_NUM_THREADS=$OMP_NUM_THREADS; "
+        # a request to stop, of either kind, leaves time to finish the step and save
         "torchrun --standalone --nproc-per-node {params.ranks} "
+        "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout 300 "
         "-m hybridom train --config {input.config} > {log} 2>&1"
