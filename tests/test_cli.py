@@ -57,11 +57,14 @@ def test_every_stage_has_its_command():
         ("figures",),
         ("bench", "step"),
         ("bench", "core"),
+        ("bench", "train"),
         ("bench", "loader"),
         ("bench", "prepare"),
     }
     expected |= {("store", name) for name in ("check", "info", "repair")}
-    expected |= {("evaluate", "start"), ("evaluate", "aggregate"), ("prepare", "all")}
+    expected |= {("evaluate", name) for name in ("damping", "start", "aggregate")}
+    expected |= {("prepare", "all")}
+    expected |= {("model", name) for name in ("info", "export")}
     expected |= {("config", name) for name in ("show", "schema", "stage")}
     expected |= {("retrieve", name) for name in ("ocean", "forcing", "static")}
     expected |= {("export", name) for name in ("published", "climatology", "mask")}
@@ -84,6 +87,7 @@ def test_help_has_an_example_that_parses(words, capsys):
 
 # These read no configuration.
 PLAIN = {("config", "schema"), ("store", "check"), ("store", "info")}
+PLAIN |= {("model", "info"), ("model", "export")}
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w not in PLAIN], ids=" ".join)

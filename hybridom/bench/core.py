@@ -110,7 +110,7 @@ def bench_core(
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        **{name: _version(name) for name in ("torch", "numba", "triton")},
+        **{name: version(name) for name in ("torch", "numba", "triton")},
         "grid": list(case.grid.shape),
         "wet_share": float(case.wet.mean()),
         "dtype": str(dtype).removeprefix("torch."),
@@ -140,7 +140,8 @@ def _empty_compile_cache() -> Iterator[None]:
                 os.environ[CACHE] = old
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Of an installed package; None where it is absent."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -253,7 +253,7 @@ def _day(job: Job, case: Case, limit: float) -> dict[str, Any]:
         _ = case.cotangents  # made here, so that they are there at the start
     kept = Kept(limit)
     memory.forget_peak()
-    found = {"start_memory_mb": _memory_now(case.device)}
+    found = {"start_memory_mb": memory_now(case.device)}
     begin = time.perf_counter()
     if backward:
         with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
@@ -268,7 +268,8 @@ def _day(job: Job, case: Case, limit: float) -> dict[str, Any]:
     return found | {"peak_memory_mb": peak_memory(case.device)}
 
 
-def _memory_now(device: torch.device) -> float:
+def memory_now(device: torch.device) -> float:
+    """Memory in use, MB: what torch's allocator gave out on a GPU, else that of the process."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device) / memory.MEGABYTE
     return memory.resident_memory()

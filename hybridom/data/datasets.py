@@ -6,7 +6,7 @@ Values are in physical units, at cell centres, float32, with 0 on land.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,15 +104,23 @@ class Batch:
     forcing_climatology: Forcing
     start: Tensor
 
-    def to(self, *args: Any, **kwargs: Any) -> Batch:
-        """Move or cast the fields, as `Tensor.to`; `start` stays as it is."""
+    def map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply `fn` to every field; `start` stays as it is."""
         return Batch(
-            self.state.to(*args, **kwargs),
-            self.forcing.to(*args, **kwargs),
-            self.climatology.to(*args, **kwargs),
-            self.forcing_climatology.to(*args, **kwargs),
+            self.state.map(fn),
+            self.forcing.map(fn),
+            self.climatology.map(fn),
+            self.forcing_climatology.map(fn),
             self.start,
         )
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """Move or cast the fields, as `Tensor.to`."""
+        return self.map(lambda x: x.to(*args, **kwargs))
+
+    def pin_memory(self) -> Batch:
+        """Fields in memory that a GPU copies from by itself; a loader with `pin_memory` asks."""
+        return self.map(Tensor.pin_memory)
 
 
 def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
