@@ -117,18 +117,6 @@ class Config(Section):
                 f"training.curriculum: a window of {longest} days does not fit into periods.train "
                 f"({self.periods.train.length} days)"
             )
-        rollout, held_out = self.training.validation.days, self.periods.validation
-        if rollout >= held_out.length:
-            raise ValueError(
-                f"training.validation.leads: a rollout of {rollout} days does not fit into "
-                f"periods.validation {held_out.start} to {held_out.end}"
-            )
-        damped = "damped_persistence" in self.evaluation.baselines
-        if damped and self.forecast.days >= self.periods.train.length:
-            raise ValueError(
-                f"evaluation.baselines: damped_persistence over {self.forecast.days} days does "
-                f"not fit into periods.train ({self.periods.train.length} days); leave it out"
-            )
         starts = self.forecast.start_dates()
         if self.figures.start is not None and self.figures.start not in starts:
             raise ValueError(f"figures.start {self.figures.start} is no start date of forecast")

@@ -179,6 +179,12 @@ def test_a_grid_file_of_another_configuration_is_refused(world) -> None:
         loop.train(config, layout)
 
 
+def test_validation_that_does_not_fit_its_period_is_refused_before_training(world) -> None:
+    config, layout = world.config("training.validation.leads=[1,30]", experiment="long")
+    with pytest.raises(UserError, match=r"training\.validation\.leads: .*30 days"):
+        loop.train(config, layout)
+
+
 def test_validation_without_enough_days_in_a_row_is_refused_before_training(
     world, monkeypatch: pytest.MonkeyPatch
 ) -> None:
