@@ -116,6 +116,7 @@ WIND = ("u10", "v10")
 LONGEST = (
     "test_by_hand.py",
     "test_restarts.py",
+    "test_distributed.py",
     "test_resume.py",
     "test_prepare_kill.py",
     "test_climatology.py",

@@ -24,7 +24,7 @@ from tests.warm import Command, server
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 FSDP = "training.parallel=fsdp"
-ENDLESS = "training.curriculum=[{days: 1, steps: 100000}]"
+ENDLESS = "training.curriculum=[{days: 1, steps: 2000}]"
 SHORT = "training.curriculum=[{days: 2, steps: 3}]"
 HALF, TOTAL = 5, 10  # steps
 SECONDS = 20.0  # for a whole job to end once one of its processes has
