@@ -100,6 +100,16 @@ class Layout:
         """Statistics of the training period."""
         return self.resources_dir / "statistics.nc"
 
+    @cached_property
+    def percentiles_store(self) -> Path:
+        """Zarr store of the thresholds of extremes."""
+        return self.resources_dir / "percentiles.zarr"
+
+    @cached_property
+    def percentiles_manifest(self) -> Path:
+        """Manifest of `percentiles_store`."""
+        return self.resources_dir / "percentiles.json"
+
     # results of one experiment
 
     @cached_property
@@ -140,19 +150,23 @@ class Layout:
         """Part of an anomaly that is left at each lead, for damped persistence."""
         return self.experiment_dir / "scores" / "damping.nc"
 
-    def scores(self, start: dt.date) -> Path:
-        """Scores of one forecast."""
-        return self.experiment_dir / "scores" / f"{start:%Y-%m-%d}.parquet"
+    def scores(self, start: dt.date, family: str = "scores") -> Path:
+        """Scores of one forecast: of the fields, or of another family."""
+        return self.experiment_dir / "scores" / family / f"{start:%Y-%m-%d}.parquet"
+
+    def table(self, family: str) -> Path:
+        """Scores of one family over all start dates, as Parquet; a CSV of this name beside it."""
+        return self.experiment_dir / "scores" / f"{family}.parquet"
 
     @cached_property
     def scores_table(self) -> Path:
-        """Scores over all start dates, as CSV."""
-        return self.experiment_dir / "scores" / "scores.csv"
+        """Scores of the fields over all start dates, as CSV."""
+        return self.table("scores").with_suffix(".csv")
 
     @cached_property
     def scores_parquet(self) -> Path:
-        """Scores over all start dates, as Parquet."""
-        return self.experiment_dir / "scores" / "scores.parquet"
+        """Scores of the fields over all start dates, as Parquet."""
+        return self.table("scores")
 
     @cached_property
     def skill_table(self) -> Path:
@@ -166,8 +180,13 @@ class Layout:
 
     @cached_property
     def figures_dir(self) -> Path:
-        """Folder of the figures."""
+        """Folder of the figures and animations."""
         return self.experiment_dir / "figures"
+
+    @cached_property
+    def page(self) -> Path:
+        """All tables and figures as one page that needs no other file."""
+        return self.experiment_dir / "page.html"
 
     # configuration copies
 
@@ -175,6 +194,6 @@ class Layout:
         """Resolved configuration of one stage, beside its outputs."""
         if stage == "twin":
             return self.twin_dir / "config.yaml"
-        if stage in ("download", "check", "grid", "state", "climatology"):
+        if stage in ("download", "check", "grid", "state", "climatology", "percentiles"):
             return self.resources_dir / "config" / f"{stage}.yaml"
         return self.experiment_dir / "config" / f"{stage}.yaml"

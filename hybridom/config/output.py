@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hybridom.config.base import Count, NonNegative, Section
+from hybridom.config.base import Count, NonNegative, Positive, Section
 
 Baseline = Literal["persistence", "climatology", "damped_persistence"]
+# Kinds of scores beside the errors of the fields themselves, each a table of its own.
+FamilyName = Literal["extremes", "heatwaves", "derived", "budgets", "spectra", "drift"]
 
 
 class ForecastConfig(Section):
@@ -32,11 +34,65 @@ class ForecastConfig(Section):
         return [self.first + dt.timedelta(n * self.every) for n in range(count)]
 
 
+class ExtremesConfig(Section):
+    """Thresholds of extremes: percentiles of the training period, by cell and day of the year."""
+
+    percentiles: tuple[Annotated[float, Field(gt=0, lt=100)], ...] = Field(
+        (90.0, 95.0), min_length=1, description="the first one defines marine heatwaves"
+    )
+    window: Annotated[int, Field(ge=1, le=365)] = Field(
+        11, description="days around each day of the year, odd; 365 takes all days alike"
+    )
+    smoothing: Annotated[int, Field(ge=1, le=365)] = Field(
+        31, description="days of the running mean over the thresholds, odd; 1 is off"
+    )
+    depths: tuple[NonNegative, ...] = Field((0.0,), description="nearest levels (m)")
+
+    @field_validator("window", "smoothing")
+    @classmethod
+    def _odd(cls, days: int) -> int:
+        if days % 2 == 0:
+            raise ValueError(f"{days} days have no day in the middle; give an odd number")
+        return days
+
+
+class SpectraConfig(Section):
+    """Zonal spectra, of stretches of a row that hold no land."""
+
+    depths: tuple[NonNegative, ...] = Field((0.0,), description="nearest levels (m)")
+    segment: Positive = Field(40.0, description="length of a stretch in degrees of longitude")
+
+
+class DriftConfig(Section):
+    """Drift of particles with the currents of the topmost level."""
+
+    particles: Count = Field(10_000, description="drawn over the ocean, by area")
+    days: Count = Field(10, description="length of the drift, from the start of the forecast")
+    seed: int = Field(123, ge=0)
+
+
+class BootstrapConfig(Section):
+    """Intervals of all averages: moving blocks of start dates (Kunsch 1989)."""
+
+    samples: Count = 1000
+    block: Count | None = Field(
+        None, description="start dates in a block; null: the cube root of their number"
+    )
+    level: Annotated[float, Field(gt=0, lt=1)] = Field(0.95, description="of the interval")
+    seed: int = Field(0, ge=0)
+
+
 class EvaluationConfig(Section):
     """Scores. Regions are boxes [south, north, west, east] in degrees; `global` is always there."""
 
+    families: tuple[FamilyName, ...] = Field(
+        (), description="kinds of scores beside those of the fields"
+    )
     regions: dict[str, tuple[float, float, float, float]] = Field(
         default_factory=dict, description="null takes away a region of the base file"
+    )
+    named_regions: tuple[str, ...] = Field(
+        (), description="regions by name, see hybridom/evaluation/regions.py"
     )
     baselines: tuple[Baseline, ...] = Field(
         ("persistence", "climatology", "damped_persistence"),
@@ -46,6 +102,13 @@ class EvaluationConfig(Section):
     damping_starts: Count = Field(
         24, description="training dates from which the damping of anomalies is fitted"
     )
+    heat_content: tuple[tuple[NonNegative, Positive], ...] = Field(
+        ((0.0, 300.0), (0.0, 700.0), (0.0, 2000.0)),
+        description="layers [top, bottom] in m; those below the grid are left out",
+    )
+    spectra: SpectraConfig = SpectraConfig()
+    drift: DriftConfig = DriftConfig()
+    bootstrap: BootstrapConfig = BootstrapConfig()
 
     @field_validator("regions", mode="before")
     @classmethod
@@ -54,13 +117,21 @@ class EvaluationConfig(Section):
             return regions
         return {name: box for name, box in regions.items() if box is not None}
 
-    @field_validator("baselines")
+    @field_validator("baselines", "families", "named_regions")
     @classmethod
-    def _each_once(cls, baselines: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
-        twice = [name for name in baselines if baselines.count(name) > 1]
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise ValueError(f"{twice[0]} is named twice")
-        return baselines
+        return names
+
+    @field_validator("heat_content")
+    @classmethod
+    def _downwards(cls, layers: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        for top, bottom in layers:
+            if bottom <= top:
+                raise ValueError(f"layer [{top:g}, {bottom:g}] does not reach downwards")
+        return layers
 
 
 class FiguresConfig(Section):

@@ -25,7 +25,12 @@ from hybridom.config.data import (
     is_published_region,
 )
 from hybridom.config.networks import NetworksConfig
-from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
+from hybridom.config.output import (
+    EvaluationConfig,
+    ExtremesConfig,
+    FiguresConfig,
+    ForecastConfig,
+)
 from hybridom.config.skeleton import SkeletonConfig
 from hybridom.config.training import TrainingConfig
 from hybridom.variables import FORCING_SETS, RAW_FORCING
@@ -49,6 +54,7 @@ class Config(Section):
     networks: NetworksConfig = NetworksConfig()
     training: TrainingConfig
     forecast: ForecastConfig
+    extremes: ExtremesConfig = ExtremesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     figures: FiguresConfig = FiguresConfig()
 

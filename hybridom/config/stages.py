@@ -17,6 +17,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "grid": ("paths", "source", "grid", "periods"),
     "state": ("paths", "source", "grid", "periods", "forcing", "regrid", "stores"),
     "climatology": ("paths", "grid", "periods", "forcing", "climatology"),
+    "percentiles": ("paths", "grid", "periods", "extremes"),
     "train": (
         "experiment",
         "paths",
@@ -29,8 +30,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "forecast": ("experiment", "paths", "grid", "forcing", "forecast"),
     "damping": ("experiment", "paths", "grid", "periods", "forecast", "evaluation"),
-    "evaluate": ("experiment", "paths", "grid", "forecast", "evaluation"),
-    "figures": ("experiment", "paths", "grid", "forecast", "evaluation", "figures"),
+    "evaluate": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation"),
+    "figures": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation", "figures"),
 }
 
 

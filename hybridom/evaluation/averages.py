@@ -1,111 +1,165 @@
-"""Averages of scores over start dates."""
+"""Averages of scores over start dates, with intervals and with the skill over each baseline."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from hybridom.config.output import BootstrapConfig
 from hybridom.errors import UserError
-from hybridom.layout import Layout
+from hybridom.evaluation.bootstrap import Means, resamples
+from hybridom.evaluation.families import KEYS, Family
+from hybridom.evaluation.systems import MODEL
 
-KEYS = ["lead", "region", "variable", "depth", "system", "metric"]
-
-
-class Running:
-    """Mean and variance over start dates, one start at a time (Welford 1962); NaN is left out.
-
-    Args:
-        rows: Number of values a start.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.count = np.zeros(rows, int)
-        self._mean = np.zeros(rows)
-        self._squares = np.zeros(rows)
-
-    def add(self, values: np.ndarray) -> None:
-        """Take in the values (rows,) of one start."""
-        defined = np.isfinite(values)
-        self.count += defined
-        delta = np.where(defined, values - self._mean, 0.0)
-        self._mean += delta / np.maximum(self.count, 1)
-        self._squares += np.where(defined, delta * (values - self._mean), 0.0)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Mean over starts; NaN where no start has a value."""
-        return np.where(self.count > 0, self._mean, np.nan)
-
-    @property
-    def standard_error(self) -> np.ndarray:
-        """Standard deviation of the sample over the root of its size; NaN below two starts."""
-        several = self.count > 1
-        variance = self._squares / np.where(several, self.count - 1, 1)
-        return np.where(several, np.sqrt(variance / np.maximum(self.count, 1)), np.nan)
+BLOCK = 2048  # rows averaged together, which bounds the memory of the samples
+COMMAND = "hybridom evaluate start"
 
 
-def mean_scores(starts: Sequence[dt.date], layout: Layout, systems: Sequence[str]) -> pd.DataFrame:
-    """Mean scores over start dates, with both averagings of the RMSE.
-
-    `rmse_mean` is the mean over starts of the RMSE; `rmse_pooled` is the root of the mean over
-    starts of the squared RMSE. Every other metric keeps its name and is a mean over starts.
+def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) -> pd.DataFrame:
+    """Mean scores of one family over start dates.
 
     Args:
-        starts: Start dates; every one must have been scored.
-        layout: Paths.
-        systems: Systems that must have been scored, in order.
+        family: The family.
+        paths: Tables of the starts, by ascending date.
+        settings: Of the bootstrap.
 
     Returns:
-        Columns lead, region, variable, depth, system, metric, value, standard_error, n_starts.
-        The standard error treats start dates as independent and is NaN for one start; that of
-        `rmse_pooled` is the mean square's, divided by twice the root. Rows without a defined
-        value are left out.
+        Columns `KEYS`, the family's own keys, value, low, high and n_starts. `low` and `high` are
+        the ends of the interval at `settings.level`, NaN for one start; `n_starts` counts the
+        starts that have a value. Rows `skill_<baseline>`, of the model, are 1 - model / baseline
+        of the metric `family.skill`, their intervals from the same samples of both. Rows without
+        a defined value are left out.
 
     Raises:
-        UserError: The scores of a start date are missing, of other systems, or have other rows
-            than the first.
+        UserError: A table is missing, or has other rows than the first.
     """
-    first = _read(layout, starts[0])
-    found = list(first["system"].unique())
-    if found != list(systems):
-        raise UserError(
-            f"{layout.scores(starts[0])}: scores of {', '.join(found)} found, expected those of "
-            f"{', '.join(systems)} (evaluation.baselines); run `hybridom evaluate start` for all"
-        )
-    is_rmse = (first["metric"] == "rmse").to_numpy()
-    plain, squared = Running(len(first)), Running(int(is_rmse.sum()))
-    for start in starts:
-        table = _read(layout, start)
-        if not table[KEYS].equals(first[KEYS]):
-            raise UserError(
-                f"{layout.scores(start)}: its rows differ from those of {layout.scores(starts[0])}"
-                " (other leads, regions or levels); run `hybridom evaluate start` for all"
+    first = read_start(paths[0])
+    keys = [name for name in (*KEYS, *family.keys) if name not in ("metric", "system")]
+    rows = first[keys].drop_duplicates(ignore_index=True)
+    systems, metrics = (list(first[name].unique()) for name in ("system", "metric"))
+    place = _places(first, keys, systems, metrics)
+    values = np.full((len(paths), len(metrics), len(rows), len(systems)), np.nan)
+    for held, path in zip(values, paths, strict=True):
+        table = first if path == paths[0] else _same_rows(path, first, paths[0], keys)
+        held[place] = table["value"].to_numpy()
+
+    parts = []
+    for begin in range(0, len(rows), BLOCK):
+        span = slice(begin, begin + BLOCK)
+        block = {name: values[:, m, span] for m, name in enumerate(metrics)}
+        found = estimates(family, block, systems, settings)
+        count = np.isfinite(values[:, :, span]).any(axis=1).sum(axis=0)
+        parts += [
+            rows[span].assign(
+                **{"system": systems[s], "metric": metric, "value": x[0][:, s]},
+                **{"low": x[1][:, s], "high": x[2][:, s], "n_starts": count[:, s]},
             )
-        values = table["value"].to_numpy()
-        plain.add(values)
-        squared.add(values[is_rmse] ** 2)
-
-    metric = first["metric"].astype(str).where(~is_rmse, "rmse_mean")
-    means = first[KEYS].assign(
-        metric=metric, value=plain.mean, standard_error=plain.standard_error, n_starts=plain.count
-    )
-    root = np.sqrt(squared.mean)
-    error = squared.standard_error / np.where(root > 0, 2 * root, np.nan)
-    pooled = first.loc[is_rmse, KEYS].assign(
-        metric="rmse_pooled", value=root, standard_error=error, n_starts=squared.count
-    )
-    scores = pd.concat([means, pooled], ignore_index=True).dropna(subset="value")
-    scores["metric"] = scores["metric"].astype("category")
-    return scores.reset_index(drop=True)
+            for metric, x in found.items()
+            for s in range(len(systems))
+        ]
+    columns = [*KEYS, *family.keys, "value", "low", "high", "n_starts"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    table = pd.concat(parts, ignore_index=True).dropna(subset="value", ignore_index=True)
+    for column in ("region", "variable", "system", "metric"):
+        table[column] = table[column].astype("category")
+    return table[columns]
 
 
-def _read(layout: Layout, start: dt.date) -> pd.DataFrame:
-    path = layout.scores(start)
+def estimates(
+    family: Family,
+    values: Mapping[str, np.ndarray],
+    systems: Sequence[str],
+    settings: BootstrapConfig,
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Final metrics of some rows, and the ends of their intervals.
+
+    Args:
+        family: The family.
+        values: Metric -> (starts, rows, systems), NaN where undefined.
+        systems: Names of the systems.
+        settings: Of the bootstrap.
+
+    Returns:
+        Final metric -> value, low and high, each (rows, systems).
+    """
+    starts = len(next(iter(values.values())))
+    flat = {name: x.reshape(starts, -1) for name, x in values.items()}
+    shape = next(iter(values.values())).shape[1:]
+
+    def finished(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = {
+            name: x.reshape(-1, *shape) for name, x in family.finish(Means(flat, weights)).items()
+        }
+        return found | _skill(family, found, systems)
+
+    point = {name: x[0] for name, x in finished(np.ones((1, starts))).items()}
+    nothing = np.full(shape, np.nan)
+    if starts == 1:
+        return {name: (x, nothing, nothing) for name, x in point.items()}
+    samples = finished(resamples(starts, settings))
+    tail = 50.0 * (1.0 - settings.level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # rows without any value
+        ends = {
+            name: np.nanpercentile(x, (tail, 100.0 - tail), axis=0) for name, x in samples.items()
+        }
+    return {name: (x, *ends[name]) for name, x in point.items()}
+
+
+def _skill(
+    family: Family, found: Mapping[str, np.ndarray], systems: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """1 - model / baseline of the family's metric, in the place of the model."""
+    if family.skill is None or MODEL not in systems:
+        return {}
+    errors = found[family.skill]
+    model = systems.index(MODEL)
+    skill = {}
+    for number, name in enumerate(systems):
+        if number == model:
+            continue
+        baseline = errors[..., number]
+        ratio = errors[..., model] / np.where(baseline > 0, baseline, np.nan)
+        values = np.full_like(errors, np.nan)
+        values[..., model] = 1.0 - ratio
+        skill[f"skill_{name}"] = values
+    return skill
+
+
+def read_start(path: Path) -> pd.DataFrame:
+    """The table of one start.
+
+    Raises:
+        UserError: It is missing.
+    """
     if not path.is_file():
-        raise UserError(
-            f"{path}: the scores are missing; run `hybridom evaluate start --start {start}`"
-        )
+        raise UserError(f"{path}: the scores are missing; run `{COMMAND} --start {path.stem}`")
     return pd.read_parquet(path)
+
+
+def _same_rows(path: Path, first: pd.DataFrame, like: Path, keys: list[str]) -> pd.DataFrame:
+    """The table of a further start."""
+    table, columns = read_start(path), [*keys, "system", "metric"]
+    if not set(columns) <= set(table) or not table[columns].equals(first[columns]):
+        raise UserError(
+            f"{path}: its rows differ from those of {like} (other leads, regions, levels or "
+            f"systems); run `{COMMAND}` for all"
+        )
+    return table
+
+
+def _places(
+    table: pd.DataFrame, keys: list[str], systems: list[str], metrics: list[str]
+) -> tuple[np.ndarray, ...]:
+    """Where each row of a table lies on the axes metric, row and system."""
+    number = table.groupby(keys, sort=False, dropna=False, observed=True).ngroup().to_numpy()
+    metric, system = (
+        pd.Categorical(table[name], categories=names).codes
+        for name, names in (("metric", metrics), ("system", systems))
+    )
+    return metric, number, system

@@ -21,11 +21,18 @@ class Regions:
         names: Names (nr,); the first is `global`, every wet cell of the grid.
         weights: Cell area in m2 where a cell is wet and inside, else 0: (nr, nz, ny, nx).
         thickness: Layer thickness (nz,) in m, for pooling levels by volume.
+        inside: bool (nr, ny, nx), whether a cell, wet or not, lies in a region.
     """
 
     names: tuple[str, ...]
     weights: np.ndarray
     thickness: np.ndarray
+    inside: np.ndarray
+
+    @property
+    def surface_weights(self) -> np.ndarray:
+        """Cell area in m2 where the topmost level is wet and inside, else 0: (nr, ny, nx)."""
+        return self.weights[:, 0]
 
 
 def inside_box(lat: np.ndarray, lon: np.ndarray, box: Sequence[float]) -> np.ndarray:
@@ -75,6 +82,6 @@ def region_weights(grid: Grid, wet: np.ndarray, boxes: Mapping[str, Sequence[flo
                 "[south, north, west, east] in degrees, correct the box or take it out"
             )
         inside.append(cells)
-    mask = np.stack(inside)[:, None] & wet[None]
-    weights = mask * np.broadcast_to(grid.area, (grid.ny, grid.nx))
-    return Regions((GLOBAL, *boxes), weights, np.asarray(grid.dz))
+    cells = np.stack(inside)
+    weights = (cells[:, None] & wet[None]) * np.broadcast_to(grid.area, (grid.ny, grid.nx))
+    return Regions((GLOBAL, *boxes), weights, np.asarray(grid.dz), cells)

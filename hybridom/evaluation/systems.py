@@ -25,13 +25,14 @@ Fields = Mapping[str, np.ndarray]
 class System(Protocol):
     """Forecasts of one system from one start date."""
 
-    def field(self, name: str, lead: int, normal: np.ndarray) -> np.ndarray:
-        """The forecast of a variable, float64 (nz or 1, ny, nx).
+    def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
+        """The forecast of a variable (nz or 1, ny, nx).
 
         Args:
             name: Prognostic variable.
-            lead: Lead in days, from 1.
-            normal: Climatology of the variable on the valid day, of the same shape.
+            lead: Lead in days; 0 is the initial state.
+            normal: Climatology of the variable on the valid day, of the same shape; None where
+                there is none, which only some systems allow.
         """
 
 
@@ -41,7 +42,7 @@ class Model:
     def __init__(self, forecast: ForecastStore) -> None:
         self._forecast = forecast
 
-    def field(self, name: str, lead: int, normal: np.ndarray) -> np.ndarray:
+    def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
         """The stored field."""
         return self._forecast.field(name, lead)
 
@@ -52,7 +53,7 @@ class Persistence:
     def __init__(self, initial: Fields) -> None:
         self._initial = initial
 
-    def field(self, name: str, lead: int, normal: np.ndarray) -> np.ndarray:
+    def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
         """The initial field."""
         return self._initial[name]
 
@@ -60,9 +61,9 @@ class Persistence:
 class ClimatologyOfTheDay:
     """The climatology of the valid day."""
 
-    def field(self, name: str, lead: int, normal: np.ndarray) -> np.ndarray:
+    def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
         """The climatology itself."""
-        return normal
+        return np.asarray(normal)
 
 
 class DampedPersistence:
@@ -76,9 +77,13 @@ class DampedPersistence:
     def __init__(self, anomaly: Fields, damping: Fields) -> None:
         self._anomaly, self._damping = anomaly, damping
 
-    def field(self, name: str, lead: int, normal: np.ndarray) -> np.ndarray:
-        """Climatology + r(lead) * anomaly, r by level."""
-        return normal + self._damping[name][lead - 1][:, None, None] * self._anomaly[name]
+    def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
+        """Climatology + r(lead) * anomaly, r by level, and 1 at lead 0."""
+        if lead == 0:
+            return np.asarray(normal + self._anomaly[name])
+        return np.asarray(
+            normal + self._damping[name][lead - 1][:, None, None] * self._anomaly[name]
+        )
 
 
 def systems(

@@ -36,7 +36,7 @@ def lead_figure(
 ) -> Figure:
     """Curves against lead: a column a variable, a row a level.
 
-    Lines are means over start dates, bands one standard deviation over start dates.
+    Lines are means over start dates, bands their intervals (`evaluation.bootstrap`).
 
     Args:
         config: A `Config` or the `figures` stage's part of it.
@@ -89,9 +89,11 @@ def draw_panel(
         axes.axhline(reference, color="#9A9A9A", linewidth=0.7, zorder=1)
     for system in systems:
         rows = curve(table, variable, depth, system)
-        lead, value, spread = (rows[name].to_numpy() for name in ("lead", "value", "spread"))
+        lead, value, low, high = (
+            rows[name].to_numpy() for name in ("lead", "value", "low", "high")
+        )
         colour = style.COLOURS[system]
-        axes.fill_between(lead, value - spread, value + spread, color=colour, alpha=0.15, lw=0)
+        axes.fill_between(lead, low, high, color=colour, alpha=0.15, lw=0)
         axes.plot(lead, value, style.LINES[system], color=colour, label=style.system_name(system))
     axes.margins(x=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))

@@ -28,8 +28,8 @@ def read_scores(layout: Layout, metrics: Sequence[str]) -> pd.DataFrame:
         metrics: Names to keep.
 
     Returns:
-        Columns lead, variable, depth (NaN for a whole variable), system, metric, value and
-        spread, the standard deviation over start dates (0 for a single one).
+        Columns lead, variable, depth (NaN for a whole variable), system, metric, value, low
+        and high, the ends of its interval (NaN for a single start).
 
     Raises:
         UserError: The table is missing.
@@ -39,9 +39,7 @@ def read_scores(layout: Layout, metrics: Sequence[str]) -> pd.DataFrame:
         raise UserError(f"{path}: the scores are missing; run `hybridom evaluate aggregate`")
     table = pd.read_parquet(path)
     table = table[(table["region"] == GLOBAL) & table["metric"].isin(metrics)]
-    spread = (table["standard_error"] * np.sqrt(table["n_starts"])).fillna(0.0)
-    table = table.assign(spread=spread)
-    columns = ["lead", "variable", "depth", "system", "metric", "value", "spread"]
+    columns = ["lead", "variable", "depth", "system", "metric", "value", "low", "high"]
     return table[columns].astype({"variable": str, "system": str, "metric": str})
 
 

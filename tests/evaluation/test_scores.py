@@ -11,7 +11,8 @@ import pytest
 
 from hybridom.config import narrow
 from hybridom.errors import UserError
-from hybridom.evaluation.averages import Running, mean_scores
+from hybridom.evaluation.averages import average
+from hybridom.evaluation.families import FAMILIES
 from hybridom.evaluation.scores import aggregate, evaluate_start
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
@@ -158,40 +159,6 @@ def test_rmse_mean_is_a_mean_of_roots_and_rmse_pooled_the_root_of_a_mean(scored)
     assert "rmse" not in set(mean["metric"])
 
 
-def write_values(world, values):
-    """Give every score of start k the value values[k]."""
-    for start, new in zip(world.config.forecast.start_dates(), values, strict=True):
-        path = world.layout.scores(start)
-        pd.read_parquet(path).assign(value=new).to_parquet(path, index=False)
-
-
-def test_averages_over_three_starts_have_their_closed_form(synthetic, tmp_path):
-    world = synthetic.make_world(tmp_path, starts=3, days=1)
-    for start in world.config.forecast.start_dates():
-        evaluate_start(world.config, world.layout, start)
-    write_values(world, [3.0, 4.0, 8.0])
-    mean = mean_scores(world.config.forecast.start_dates(), world.layout, SYSTEMS)
-    plain = mean[mean["metric"] != "rmse_pooled"]
-    np.testing.assert_allclose(plain["value"], 5.0)
-    np.testing.assert_allclose(plain["standard_error"], math.sqrt(7.0 / 3.0))
-    assert (mean["n_starts"] == 3).all()
-    pooled = mean[mean["metric"] == "rmse_pooled"]
-    root = math.sqrt(89.0 / 3.0)
-    np.testing.assert_allclose(pooled["value"], root)
-    error = np.std([9.0, 16.0, 64.0], ddof=1) / math.sqrt(3) / (2 * root)
-    np.testing.assert_allclose(pooled["standard_error"], error)
-
-
-def test_running_averages_skip_what_is_undefined():
-    running = Running(3)
-    for values in ([1.0, np.nan, np.nan], [2.0, 5.0, np.nan], [6.0, np.nan, np.nan]):
-        running.add(np.array(values))
-    np.testing.assert_array_equal(running.count, [3, 1, 0])
-    np.testing.assert_allclose(running.mean, [3.0, 5.0, np.nan])
-    expected = np.std([1.0, 2.0, 6.0], ddof=1) / math.sqrt(3)
-    np.testing.assert_allclose(running.standard_error, [expected, np.nan, np.nan])
-
-
 def test_csv_and_parquet_hold_the_same_scores(scored):
     parquet = pd.read_parquet(scored.layout.scores_parquet)
     csv = pd.read_csv(scored.layout.scores_table)
@@ -213,7 +180,11 @@ def test_scores_made_with_other_leads_are_refused(scored, tmp_path):
         table = pd.read_parquet(path)
         table[table["lead"] < 5].to_parquet(path, index=False)
         with pytest.raises(UserError, match=r"2004-02-28\.parquet: its rows differ"):
-            mean_scores(starts, scored.layout, SYSTEMS)
+            average(
+                FAMILIES["scores"],
+                [scored.layout.scores(start) for start in starts],
+                scored.config.evaluation.bootstrap,
+            )
     finally:
         path.write_bytes(before)
 
