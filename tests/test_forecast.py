@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -25,23 +21,14 @@ from hybridom.stepper import HybridOM
 from hybridom.training.losses import StateLoss
 from hybridom.training.rollout import Rollout, conditions
 from hybridom.variables import PROGNOSTIC, VARIABLES
+from tests.training import world as tiny
 
 START = dt.date(2001, 2, 25)
 DAYS = 8
 
 
 @pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    path = Path(__file__).parent / "training" / "world.py"
-    spec = importlib.util.spec_from_file_location("tiny_world_of_forecasts", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def world(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+def world(tmp_path_factory: pytest.TempPathFactory):
     return tiny.make_world(tmp_path_factory.mktemp("tiny"))
 
 
@@ -167,7 +154,7 @@ def test_the_store_follows_cf_and_says_where_it_comes_from(done, world) -> None:
     assert data.attrs["hybridom_version"] and data.attrs["config_hash"]
 
 
-def test_lead_zero_is_the_analysis(done, world, tiny) -> None:
+def test_lead_zero_is_the_analysis(done, world) -> None:
     analysis = xr.open_zarr(done.state_store(START.year), chunks=None, consolidated=False)
     for name in PROGNOSTIC:
         expected = analysis[name].sel(time=np.datetime64(START)).values

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,20 +13,11 @@ import xarray as xr
 
 from hybridom import __version__, checkpoint, cli
 from hybridom.training import loop
+from tests.training import world as tiny
 
 
 @pytest.fixture(scope="module")
-def tiny() -> ModuleType:
-    path = Path(__file__).parent / "training" / "world.py"
-    spec = importlib.util.spec_from_file_location("tiny_world_of_models", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def world(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+def world(tmp_path_factory: pytest.TempPathFactory):
     return tiny.make_world(tmp_path_factory.mktemp("models"))
 
 
@@ -126,7 +114,7 @@ def test_an_exported_checkpoint_has_the_same_card_and_forecast(
     assert found.attrs["source"].startswith("tiny.safetensors, ")
 
 
-def test_a_forecast_uses_the_statistics_of_its_checkpoint(tiny, tmp_path: Path, capsys) -> None:
+def test_a_forecast_uses_the_statistics_of_its_checkpoint(tmp_path: Path, capsys) -> None:
     """Statistics that were made again do not change what a trained model's inputs mean."""
     world = tiny.make_world(tmp_path)
     short = "training.curriculum=[{days: 1, steps: 1}]"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,22 +18,13 @@ from hybridom.grid import read_grid
 from hybridom.normalisation import read_statistics
 from hybridom.state import Forcing, OceanState
 from hybridom.stepper import Conditions, HybridOM
+from tests.training import world as tiny
 
 START = dt.date(2001, 2, 25)
 
 
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    path = Path(__file__).parent / "training" / "world.py"
-    spec = importlib.util.spec_from_file_location("tiny_world_of_refusals", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def world(tiny: ModuleType, tmp_path: Path):
+def world(tmp_path: Path):
     """A tiny ocean of its own, which a test may damage."""
     return tiny.make_world(tmp_path)
 
@@ -185,7 +173,7 @@ def test_a_sponge_that_does_not_fit(world, refused):
 
 
 @pytest.fixture(scope="session")
-def intact(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+def intact(tmp_path_factory: pytest.TempPathFactory):
     """A tiny ocean that is only read."""
     return tiny.make_world(tmp_path_factory.mktemp("intact"))
 

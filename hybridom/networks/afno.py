@@ -144,7 +144,8 @@ class AFNO(GridNetwork):
             (config.drop_path == 1.0, "drop_path must be below 1, or no block is ever trained"),
         )
         readout = PatchReadout(embed, out_channels, patch, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
+        super().__init__(config, mask)
+        self.finish(readout, in_channels, out_channels, mask)
         self.embed = PatchEmbed(in_channels, embed, patch, mask.shape)
         hidden, tokens = round(config.mlp_ratio * embed), token_mask(mask, patch)
         self.blocks = nn.ModuleList(

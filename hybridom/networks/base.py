@@ -1,10 +1,11 @@
-"""What the networks of published architectures have in common.
+"""What networks have in common.
 
 Axis letters: B batch, C channels, ny and nx rows and columns of the grid.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -16,45 +17,50 @@ from torch.utils.checkpoint import checkpoint
 from hybridom.config import NetworkConfig
 from hybridom.errors import UserError
 from hybridom.networks.blocks import OceanPointwise
-from hybridom.networks.odm import SHORTCUT_GAIN
+
+# The shortcut starts at zero and may have to reach one (to undo an input), which takes Adam a
+# thousand steps of 1e-3; the gain makes that a few hundred.
+SHORTCUT_GAIN = 4.0
 
 
-class GridNetwork(nn.Module):
+class GridNetwork(nn.Module, ABC):
     """A network whose input is cleaned of land and whose output is zero at initialisation.
 
-    (B, in_channels, ny, nx) to (B, out_channels, ny, nx). A subclass defines `features`.
+    (B, in_channels, ny, nx) to (B, out_channels, ny, nx). A subclass defines `features`, and calls
+    `finish` once.
 
     Args:
         config: Of it, `shortcut` (add a pointwise linear map of the input) and `checkpoint` (keep
             only what enters the layers that go through `run`, and recompute the rest).
-        in_channels: Number of input channels.
-        out_channels: Number of output channels.
         mask: (ny, nx) bool, True at ocean. Not part of the weights.
-        readout: Makes (B, out_channels, ny, nx), zero on land, of what `features` returns. All of
-            its parameters are set to zero.
     """
 
     wet: Tensor
 
-    def __init__(
-        self,
-        config: NetworkConfig,
-        in_channels: int,
-        out_channels: int,
-        mask: np.ndarray,
-        readout: nn.Module,
-    ) -> None:
+    def __init__(self, config: NetworkConfig, mask: np.ndarray) -> None:
         super().__init__()
-        self.checkpoint = config.checkpoint
+        self.checkpoint, self.has_shortcut = config.checkpoint, config.shortcut
         self.register_buffer("wet", torch.from_numpy(mask), persistent=False)
-        self.readout = zeroed(readout)
-        self.shortcut = (
-            zeroed(OceanPointwise(in_channels, out_channels, mask)) if config.shortcut else None
-        )
 
+    def finish(
+        self, readout: nn.Module, in_channels: int, out_channels: int, mask: np.ndarray
+    ) -> None:
+        """Add the readout, and the shortcut where there is one.
+
+        Args:
+            readout: Makes (B, out_channels, ny, nx), zero on land, of what `features` returns. All
+                of its parameters are set to zero.
+            in_channels: Number of input channels.
+            out_channels: Number of output channels.
+            mask: (ny, nx) bool, True at ocean.
+        """
+        self.readout = zeroed(readout)
+        shortcut = OceanPointwise(in_channels, out_channels, mask) if self.has_shortcut else None
+        self.shortcut = None if shortcut is None else zeroed(shortcut)
+
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """What the readout is given, from the input with zero on land."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         # Not a product: a fill value may be NaN.

@@ -81,7 +81,8 @@ class ConvLSTM(GridNetwork):
             (not whole, f"options.steps = {steps!r} must be a whole number above 0"),
         )
         readout = OceanPointwise(config.blocks * embed, out_channels, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
+        super().__init__(config, mask)
+        self.finish(readout, in_channels, out_channels, mask)
         self.steps = int(steps)
         self.stem = ConvLayer(GridConv2d(in_channels, embed, 3, periodic), embed, mask)
         self.cells = nn.ModuleList(

@@ -115,7 +115,8 @@ class DiT(GridNetwork):
             ),
         )
         readout = PatchReadout(embed, out_channels, patch, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
+        super().__init__(config, mask)
+        self.finish(readout, in_channels, out_channels, mask)
         tokens = token_mask(mask, patch)
         columns = tokens.shape[1]
         self.circle = columns if periodic else 2 * columns

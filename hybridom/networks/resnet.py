@@ -63,7 +63,8 @@ class ResNet(GridNetwork):
         embed = config.embed
         refuse("resnet", (embed % 2, f"embed = {embed} must be even (GroupNorm(2))"))
         readout = OceanPointwise(embed, out_channels, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
+        super().__init__(config, mask)
+        self.finish(readout, in_channels, out_channels, mask)
         self.stem = ConvLayer(GridConv2d(in_channels, embed, 3, periodic), embed, mask)
         self.blocks = nn.ModuleList(
             ResidualBlock(embed, mask, periodic) for _ in range(config.blocks)

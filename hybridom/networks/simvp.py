@@ -13,16 +13,13 @@ from torch import Tensor, nn
 from hybridom.config import NetworkConfig
 from hybridom.networks.base import GridNetwork, refuse
 from hybridom.networks.blocks import (
-    ConvLayer,
     DropPath,
     GridConv2d,
-    GridUpsample,
     MaskedGroupNorm,
     OceanPointwise,
-    coarsen,
     wrap_longitude,
 )
-from hybridom.networks.odm import Merge
+from hybridom.networks.coder import Coder, Merge
 from hybridom.networks.registry import register
 
 LAYER_SCALE = 1e-2
@@ -108,15 +105,14 @@ class SimVP(GridNetwork):
 
     Encoder: 3x3 convolutions of strides 1, 2, 1, 2, ...; translator: `blocks` gated blocks at
     `latent` channels; decoder: the encoder in reverse, whose last layer takes in the first encoder
-    feature. ODM keeps this encoder and decoder around another core. The published network stacks
-    the frames of a sequence as channels of the translator; there is one here. A level with an odd
-    number of rows or columns is coarsened to the half rounded up.
+    feature. ODM keeps this encoder and decoder (`coder`) around another core. The published network
+    stacks the frames of a sequence as channels of the translator; there is one here.
 
     Args:
         config: embed (channels of encoder and decoder), latent (channels of the translator),
             spatial_layers (layers of encoder and decoder), blocks (of the translator), mlp_ratio (8
             published), drop_path (of the last block, rising linearly from 0), skip (concat
-            published, see `odm.Merge`), shortcut and checkpoint (see `GridNetwork`).
+            published, see `coder.Merge`), shortcut and checkpoint (see `GridNetwork`).
         in_channels: Number of input channels.
         out_channels: Number of output channels.
         mask: (ny, nx) bool, True at ocean.
@@ -139,43 +135,27 @@ class SimVP(GridNetwork):
         mask: np.ndarray,
         periodic: bool,
     ) -> None:
-        embed, latent, layers = config.embed, config.latent, config.spatial_layers
-        strides = [1 + i % 2 for i in range(layers)]
-        wet = [mask]
-        for stride in strides[1:]:
-            wet.append(coarsen(wet[-1]) if stride == 2 else wet[-1])
+        embed, latent = config.embed, config.latent
+        coder = Coder.on(mask, config.spatial_layers, embed, periodic)
         refuse(
             "simvp",
             (embed % 2, f"embed = {embed} must be even (GroupNorm(2))"),
             (latent % 8, f"latent = {latent} must be a multiple of 8 (GroupNorm(8))"),
             (config.drop_path == 1.0, "drop_path must be below 1, or no block is ever trained"),
-            (
-                min(wet[-1].shape) < 2,
-                f"spatial_layers = {layers} leaves {wet[-1].shape} latent cells and must leave "
-                "2 x 2 at least: take fewer layers or a larger grid",
-            ),
+            coder.too_coarse(),
         )
-        readout = OceanPointwise(embed, out_channels, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
-
-        def down(stride: int, level: np.ndarray) -> ConvLayer:
-            return ConvLayer(GridConv2d(embed, embed, 3, periodic, stride), embed, level)
-
-        def up(stride: int, level: np.ndarray) -> ConvLayer:
-            if stride == 1:
-                return down(stride, level)
-            return ConvLayer(GridUpsample(embed, level.shape, periodic), embed, level)
-
+        super().__init__(config, mask)
+        self.finish(OceanPointwise(embed, out_channels, mask), in_channels, out_channels, mask)
+        wet, hidden = coder.latent, round(config.mlp_ratio * latent)
         rates = np.linspace(0.0, config.drop_path, config.blocks).tolist()
-        hidden = round(config.mlp_ratio * latent)
-        self.stem = ConvLayer(GridConv2d(in_channels, embed, 3, periodic), embed, mask)
+        self.stem = coder.stem(in_channels)
         self.layers = nn.ModuleList(
             [
-                *map(down, strides[1:], wet[1:]),
-                OceanPointwise(embed, latent, wet[-1]),
-                *(GatedBlock(latent, hidden, rate, wet[-1], periodic) for rate in rates),
-                OceanPointwise(latent, embed, wet[-1]),
-                *map(up, strides[:0:-1], wet[-2::-1]),
+                *coder.encoder(),
+                OceanPointwise(embed, latent, wet),
+                *(GatedBlock(latent, hidden, rate, wet, periodic) for rate in rates),
+                OceanPointwise(latent, embed, wet),
+                *coder.decoder(),
             ]
         )
         self.merge = Merge(embed, config.skip, mask, periodic)

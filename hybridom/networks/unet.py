@@ -94,7 +94,8 @@ class UNet(GridNetwork):
             ),
         )
         readout = OceanPointwise(embed, out_channels, mask)
-        super().__init__(config, in_channels, out_channels, mask, readout)
+        super().__init__(config, mask)
+        self.finish(readout, in_channels, out_channels, mask)
         widths = [embed * 2**level for level in range(depth + 1)]
         self.stem = DoubleConv(in_channels, embed, mask, periodic)
         self.down = nn.ModuleList(

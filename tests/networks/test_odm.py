@@ -9,8 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hybridom.config import NetworkConfig
 from hybridom.errors import UserError
 from hybridom.networks import build
+from hybridom.networks.base import SHORTCUT_GAIN
 from hybridom.networks.blocks import DropPath
-from hybridom.networks.odm import SHORTCUT_GAIN, Merge
+from hybridom.networks.coder import Merge
 
 SIZES = [(45, 90), (36, 90), (30, 60), (18, 37), (13, 16), (7, 5), (3, 3)]
 

@@ -1,29 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 import torch
 
 from hybridom.training import loop
+from tests.training import world as tiny
 
 
 @pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """The module that writes and reads the tiny ocean."""
-    path = Path(__file__).with_name("world.py")
-    spec = importlib.util.spec_from_file_location("tiny_world", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def world(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory):
+def world(tmp_path_factory: pytest.TempPathFactory):
     """The tiny ocean; each test trains under an experiment of its own."""
     return tiny.make_world(tmp_path_factory.mktemp("tiny"))
 

@@ -14,6 +14,7 @@ from hybridom.config import narrow
 from hybridom.errors import UserError
 from hybridom.training import loop
 from hybridom.training.distributed import Ranks
+from tests.training import world as tiny
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 SHORT = ("training.curriculum=[{days: 1, steps: 1}]", "training.tracking.tensorboard=false")
@@ -41,7 +42,7 @@ def refusal(world, path: Path, *overrides: str, experiment: str = "refused") -> 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "checkpoints/step_000000010.pt", "export"])
 def test_a_run_begins_with_the_averaged_weights(
-    world, tiny, reference, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = reference.train_dir / name
     if name == "export":
@@ -62,7 +63,7 @@ def test_a_run_begins_with_the_averaged_weights(
 
 
 def test_a_run_that_has_begun_goes_on_from_its_own_weights(
-    world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "gone.pt"
     path.write_bytes(reference.checkpoint.read_bytes())
@@ -77,7 +78,7 @@ def test_a_run_that_has_begun_goes_on_from_its_own_weights(
 
 
 def test_weights_go_over_to_another_grid(
-    world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Land where there was sea: other cells, the same weights, and the grid's own scales."""
     other = tiny.make_world(tmp_path)
@@ -106,7 +107,7 @@ def scale(path: Path, name: str, factor: float) -> None:
     ds.to_netcdf(path)
 
 
-def test_other_scales_are_refused_with_the_numbers(world, tiny, reference, tmp_path: Path) -> None:
+def test_other_scales_are_refused_with_the_numbers(world, reference, tmp_path: Path) -> None:
     other = tiny.make_world(tmp_path)
     _, layout = other.config()
     # neither the mean nor the deviation about it is seen by a network
@@ -125,7 +126,7 @@ def test_other_networks_are_refused_with_the_first_weight(world, reference) -> N
     assert "(ilap." in message and "is absent" not in message and "and absent here" in message
 
 
-def test_other_levels_and_forcing_are_refused(world, tiny, reference, tmp_path: Path) -> None:
+def test_other_levels_and_forcing_are_refused(world, reference, tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     contents = tiny.contents(reference.checkpoint)
     deeper = contents["grid"] | {"depth": torch.tensor([10.0, 50.0, 250.0], dtype=torch.float64)}

@@ -20,6 +20,7 @@ import torch
 from hybridom.errors import UserError
 from hybridom.layout import Layout
 from hybridom.training import distributed, loop
+from tests.training import world as tiny
 from tests.warm import Command, server
 
 SCRIPT = Path(__file__).with_name("ranks.py")
@@ -95,7 +96,7 @@ def pairs(world, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Layout]:
     return {name: world.config(experiment=names[name])[1] for name in runs}
 
 
-def assert_close(tiny, a: Layout, b: Layout, steps: int = TOTAL) -> None:
+def assert_close(a: Layout, b: Layout, steps: int = TOTAL) -> None:
     """Same weights, average, losses, norms and scores of the last steps to 1e-6."""
     rows = [list(csv.DictReader(x.train_log.open())) for x in (a, b)]
     for x, y in zip(rows[0][-steps:], rows[1][-steps:], strict=True):
@@ -113,34 +114,34 @@ def assert_close(tiny, a: Layout, b: Layout, steps: int = TOTAL) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_two_processes_equal_one_that_accumulates_twice(tiny, single, pairs, way: str) -> None:
+def test_two_processes_equal_one_that_accumulates_twice(single, pairs, way: str) -> None:
     """What is dropped depends on the windows, not on who computes them."""
-    assert_close(tiny, pairs[way], single)
+    assert_close(pairs[way], single)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["ddp after fsdp", "fsdp after ddp"])
-def test_either_way_goes_on_from_checkpoints_of_the_other(tiny, single, pairs, order: str) -> None:
+def test_either_way_goes_on_from_checkpoints_of_the_other(single, pairs, order: str) -> None:
     assert not (pairs[order].checkpoints_dir / "step_000000001.pt").exists()
-    assert_close(tiny, pairs[order], single, steps=TOTAL - HALF)
+    assert_close(pairs[order], single, steps=TOTAL - HALF)
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_from_shards(tiny, single, pairs, world) -> None:
+def test_one_process_goes_on_from_shards(single, pairs, world) -> None:
     _, layout = world.config(experiment="one-after-fsdp")
     layout.checkpoints_dir.mkdir(parents=True)
     shutil.copy(pairs["fsdp"].checkpoints_dir / f"step_{HALF:09d}.pt", layout.checkpoints_dir)
     alone(world, "one-after-fsdp", "training.accumulate=2")
-    assert_close(tiny, layout, single, steps=TOTAL - HALF)
+    assert_close(layout, single, steps=TOTAL - HALF)
 
 
 @pytest.mark.slow
-def test_shards_accumulate_and_recompute(tiny, pairs, world) -> None:
-    assert_close(tiny, pairs["fsdp accumulating"], pairs["ddp accumulating"], steps=3)
+def test_shards_accumulate_and_recompute(pairs, world) -> None:
+    assert_close(pairs["fsdp accumulating"], pairs["ddp accumulating"], steps=3)
     four = alone(world, "four", SHORT, "training.accumulate=4")
-    assert_close(tiny, pairs["fsdp accumulating"], four, steps=3)
+    assert_close(pairs["fsdp accumulating"], four, steps=3)
     two = alone(world, "recomputed", SHORT, "training.accumulate=2")
-    assert_close(tiny, pairs["fsdp recomputing"], two, steps=3)
+    assert_close(pairs["fsdp recomputing"], two, steps=3)
 
 
 def ends(job: Command, log: Path) -> tuple[int, str]:
@@ -246,7 +247,7 @@ def start_nodes(world, folder: Path, *overrides: list[str]) -> list[subprocess.P
 
 @pytest.mark.slow
 def test_two_nodes_train_as_one_and_the_first_process_alone_writes(
-    world, tiny, pairs, tmp_path: Path
+    world, pairs, tmp_path: Path
 ) -> None:
     # Real nodes share their results; here what each writes goes where it can be told apart.
     places = [tmp_path / name for name in ("a", "b")]
@@ -262,7 +263,7 @@ def test_two_nodes_train_as_one_and_the_first_process_alone_writes(
     assert sum("step 10/10" in text for text in logs) == 1
     (wrote,) = (x for x in places if any(p.is_file() for p in x.rglob("*")))
     _, layout = world.config(f"paths.results={wrote}", experiment="nodes")
-    assert_close(tiny, layout, pairs["ddp"])
+    assert_close(layout, pairs["ddp"])
 
 
 @pytest.mark.slow

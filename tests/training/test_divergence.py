@@ -13,6 +13,7 @@ from hybridom.errors import UserError
 from hybridom.training import loop
 from hybridom.training.divergence import Divergence
 from hybridom.training.optimise import Optimisation
+from tests.training import world as tiny
 
 
 def diverging(losses, factor: float, steps: int) -> int | None:
@@ -84,7 +85,7 @@ def test_restored_it_goes_on_exactly() -> None:
 
 
 def test_a_run_that_diverges_stops_with_a_checkpoint_until_the_user_decides(
-    world, tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = ("training.divergence={factor: 3, steps: 2}", "training.checkpoint.minutes=60")
     settings += ("training.curriculum=[{days: 1, steps: 8}]",)

@@ -218,7 +218,7 @@ def test_a_note_that_cannot_be_read_is_refused_and_nothing_is_touched(
 
 
 def test_a_folder_without_values_belongs_to_the_run_of_its_checkpoint(
-    world, tiny, reference, identity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, identity, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "checkpoints"
     path.mkdir()
@@ -235,7 +235,7 @@ def test_a_folder_without_values_belongs_to_the_run_of_its_checkpoint(
 
 
 def test_weights_alone_are_no_place_to_go_on_from(
-    world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copy(reference.checkpoint, tmp_path / "step_000000009.pt")
     shutil.copy(reference.checkpoints_dir / "step_000000003.pt", tmp_path)

@@ -23,9 +23,10 @@ from hybridom.training.monitor import Monitor
 from hybridom.training.optimise import Optimisation
 from hybridom.training.tracking import Record
 from hybridom.variables import PROGNOSTIC
+from tests.training import world as tiny
 
 
-def test_a_run_leaves_a_record_and_averaged_weights(tiny, reference) -> None:
+def test_a_run_leaves_a_record_and_averaged_weights(reference) -> None:
     rows = tiny.losses(reference.train_log)
     assert [row[0] for row in rows] == [str(step) for step in range(1, tiny.TOTAL + 1)]
     assert [row[1] for row in rows] == ["1"] * 6 + ["2"] * 4
@@ -43,7 +44,7 @@ def test_a_run_leaves_a_record_and_averaged_weights(tiny, reference) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step_and_spares_the_checkpoints(
-    world, tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # no checkpoint is due by time, so the one found is that of the stop
     config, layout = world.config("training.checkpoint.minutes=60", experiment="nan")
@@ -102,7 +103,7 @@ def test_without_networks_the_checkpoint_is_the_skeleton(world) -> None:
     assert layout.train_log.exists()
 
 
-def test_the_loss_falls_to_the_noise_free_law(world, tiny) -> None:
+def test_the_loss_falls_to_the_noise_free_law(world) -> None:
     """The law is linear and without noise, so a network that sees its inputs removes the loss."""
     config, layout = world.config(
         "skeleton.enabled=false",
@@ -130,7 +131,7 @@ def test_the_loss_falls_to_the_noise_free_law(world, tiny) -> None:
     assert float(rows[-1]["skill"]) < 0.7
 
 
-def test_loader_processes_change_no_bit(world, tiny) -> None:
+def test_loader_processes_change_no_bit(world) -> None:
     short = "training.curriculum=[{days: 2, steps: 3}]"
     runs = []
     for workers in (0, 1):
@@ -141,7 +142,7 @@ def test_loader_processes_change_no_bit(world, tiny) -> None:
     assert tiny.losses(runs[0].train_log) == tiny.losses(runs[1].train_log)
 
 
-def test_accumulation_equals_one_large_batch(world, tiny) -> None:
+def test_accumulation_equals_one_large_batch(world) -> None:
     short = ("training.curriculum=[{days: 2, steps: 3}]", "networks.state.drop_path=0")
     short += ("networks.ilap.drop_path=0",)
     runs = []
@@ -155,7 +156,7 @@ def test_accumulation_equals_one_large_batch(world, tiny) -> None:
     tiny.assert_close_runs(*runs, 1e-5)
 
 
-def test_steps_after_a_validation_train_again(world, tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_after_a_validation_train_again(world, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an average it is the trained model itself that validation puts into evaluation."""
     short = ("training.curriculum=[{days: 1, steps: 3}]", "training.validation.every=1")
     config, layout = world.config(*short, "training.ema=0", experiment="modes")
@@ -235,7 +236,7 @@ def each_step(monkeypatch: pytest.MonkeyPatch, act) -> None:
 
 
 def test_a_full_disk_costs_neither_the_run_nor_its_earlier_checkpoints(
-    world, tiny, reference, full_disk, monkeypatch: pytest.MonkeyPatch, caplog
+    world, reference, full_disk, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     policy = "training.checkpoint={minutes: 1e-9, keep: 1}"
     config, layout = world.config(policy, experiment="full")
@@ -287,7 +288,7 @@ def test_a_stop_without_room_for_its_checkpoint_is_an_error(
 
 
 def test_final_weights_that_cannot_be_written_are_an_error_and_the_run_is_kept(
-    world, tiny, full_disk, reference, monkeypatch: pytest.MonkeyPatch
+    world, full_disk, reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, layout = world.config(experiment="full_end")
     publish = loop.Trainer.publish

@@ -21,6 +21,7 @@ from hybridom.config import TrainingConfig
 from hybridom.training import folder, loop
 from hybridom.training.optimise import Optimisation
 from hybridom.training.stop import EXIT_STOPPED, StopRequest
+from tests.training import world as tiny
 from tests.warm import Command, server
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ def wait_for_step(layout, step: int, process: Command, log: Path) -> None:
 
 @pytest.mark.parametrize("step", [2, 6, 9])
 def test_a_run_resumed_with_other_random_state_equals_the_uninterrupted_one(
-    world, tiny, reference, step: int, monkeypatch: pytest.MonkeyPatch
+    world, reference, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, layout = world.config(experiment=f"resumed{step}")
 
@@ -83,7 +84,7 @@ def test_a_run_resumed_with_other_random_state_equals_the_uninterrupted_one(
     tiny.assert_same_run(layout, reference)
 
 
-def test_a_finished_run_started_again_changes_nothing(world, tiny, reference) -> None:
+def test_a_finished_run_started_again_changes_nothing(world, reference) -> None:
     before = tiny.contents(reference.checkpoint)["model"]
     config, layout = world.config(experiment="reference")
     loop.train(config, layout)
@@ -94,7 +95,7 @@ def test_a_finished_run_started_again_changes_nothing(world, tiny, reference) ->
 
 
 def test_a_killed_process_goes_on_bit_for_bit(
-    world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, layout = world.config(experiment="killed")
     log = tmp_path / "log"
@@ -111,7 +112,7 @@ def test_a_killed_process_goes_on_bit_for_bit(
 
 
 def test_a_signal_saves_exits_with_85_and_the_run_goes_on_bit_for_bit(
-    world, tiny, reference, monkeypatch: pytest.MonkeyPatch
+    world, reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # no checkpoint is due by time, so the one found is the signal's
     config, layout = world.config("training.checkpoint.minutes=60", experiment="signal")
@@ -152,7 +153,7 @@ def test_handlers_are_restored() -> None:
 
 
 def test_two_ranks_stopped_and_resumed_equal_one_rank_that_accumulates_twice(
-    world, tiny, tmp_path: Path
+    world, tmp_path: Path
 ) -> None:
     """Drop-path is on: what is dropped depends on the windows, not on who computes them."""
     config, alone = world.config("training.accumulate=2", experiment="accumulated")
@@ -177,7 +178,7 @@ def test_two_ranks_stopped_and_resumed_equal_one_rank_that_accumulates_twice(
 
 
 def test_another_number_of_ranks_goes_on_and_says_so(
-    world, tiny, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, reference, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config, layout = world.config(experiment="ranks")
     layout.checkpoints_dir.mkdir(parents=True)
@@ -192,7 +193,7 @@ def test_another_number_of_ranks_goes_on_and_says_so(
 
 
 def test_checkpoints_of_another_configuration_are_set_aside(
-    world, tiny, caplog: pytest.LogCaptureFixture
+    world, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = "training.curriculum=[{days: 1, steps: 2}]"
     config, layout = world.config(short, experiment="aside")
@@ -224,7 +225,7 @@ def test_settings_that_do_not_touch_the_losses_keep_the_checkpoints(
 
 
 def test_a_damaged_checkpoint_is_passed_over(
-    world, tiny, reference, caplog: pytest.LogCaptureFixture
+    world, reference, caplog: pytest.LogCaptureFixture
 ) -> None:
     config, layout = world.config(experiment="damaged")
     layout.checkpoints_dir.mkdir(parents=True)
@@ -250,9 +251,7 @@ def test_old_checkpoints_are_deleted(world) -> None:
     assert names == ["step_000000009.pt", "step_000000010.pt"]
 
 
-def test_the_best_and_every_so_many_are_kept_too(
-    world, tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_and_every_so_many_are_kept_too(world, monkeypatch: pytest.MonkeyPatch) -> None:
     skills = iter([0.9, 0.5, float("nan"), 0.7, 0.6])
     validated = loop.validate
     monkeypatch.setattr(
@@ -289,7 +288,7 @@ def kill_here(*_: object) -> None:
 
 @pytest.mark.parametrize("where", ["half a file", "before the link", "before deleting"])
 def test_a_kill_while_a_checkpoint_is_written_loses_no_bit(
-    world, tiny, reference, where: str, monkeypatch: pytest.MonkeyPatch
+    world, reference, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = "training.checkpoint={minutes: 1e-9, keep: 1}"
     config, layout = world.config(keep, experiment=f"write {where}".replace(" ", "_"))
@@ -324,7 +323,7 @@ def test_a_kill_while_a_checkpoint_is_written_loses_no_bit(
 
 
 def test_a_run_killed_again_and_again_ends_as_the_uninterrupted_one(
-    world, tiny, reference, tmp_path: Path
+    world, reference, tmp_path: Path
 ) -> None:
     rng, lives = random.Random(1), 0
     _, layout = world.config(experiment="often")
@@ -357,7 +356,7 @@ def workers_of(launcher: Command) -> list[int]:
 
 @pytest.mark.parametrize("told", ["a rank", "torchrun"])
 def test_a_signal_stops_both_ranks_and_one_may_go_on(
-    told: str, world, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    told: str, world, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With one rank instead of two and twice the accumulation, every step has the same windows."""
     experiment = f"usr1_{told.split()[-1]}"
@@ -382,7 +381,7 @@ def test_a_signal_stops_both_ranks_and_one_may_go_on(
 
 
 def test_two_ranks_with_a_loss_that_is_not_finite_stop_alike_with_a_checkpoint(
-    world, tiny, tmp_path: Path
+    world, tmp_path: Path
 ) -> None:
     """Weights in two shards are put together for it."""
     hot = ("training.learning_rate=1e30", "training.warmup_steps=0", "training.clip=1e30")
@@ -417,7 +416,7 @@ FORMAT_1 = (
 
 
 def test_a_run_of_format_1_goes_on_to_the_weights_that_its_version_reached(
-    world, tiny, caplog: pytest.LogCaptureFixture
+    world, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The archive holds what version 0.1.0 left after step 5 of this run, and its final weights."""
     config, layout = world.config(*FORMAT_1, experiment="format1")
@@ -446,7 +445,7 @@ def as_format_1(contents: dict) -> dict:
     return old | {"format": 1}
 
 
-def test_a_checkpoint_of_format_1_is_resumed_bit_for_bit(world, tiny, reference) -> None:
+def test_a_checkpoint_of_format_1_is_resumed_bit_for_bit(world, reference) -> None:
     config, layout = world.config(experiment="migrated")
     layout.checkpoints_dir.mkdir(parents=True)
     name = "step_000000007.pt"
@@ -485,7 +484,7 @@ def test_a_key_of_a_later_version_does_not_orphan_a_run(
 
 
 def test_other_statistics_and_another_mask_are_named(
-    world, tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     short = ("training.curriculum=[{days: 1, steps: 1}]", "training.tracking.tensorboard=false")
     mine = tiny.make_world(tmp_path)
@@ -511,7 +510,7 @@ def test_other_statistics_and_another_mask_are_named(
 
 
 def test_skills_of_another_validation_are_not_compared(
-    world, tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     skills = iter([0.1, 0.9, 0.8])
     validated = loop.validate
