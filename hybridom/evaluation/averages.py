@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from hybridom.config.output import BootstrapConfig
 from hybridom.errors import UserError
-from hybridom.evaluation.bootstrap import Means, resamples
+from hybridom.evaluation.bootstrap import Means, interval, resamples
 from hybridom.evaluation.families import KEYS, Family
 from hybridom.evaluation.systems import MODEL
 
@@ -102,12 +101,7 @@ def estimates(
     if starts == 1:
         return {name: (x, nothing, nothing) for name, x in point.items()}
     samples = finished(resamples(starts, settings))
-    tail = 50.0 * (1.0 - settings.level)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # rows without any value
-        ends = {
-            name: np.nanpercentile(x, (tail, 100.0 - tail), axis=0) for name, x in samples.items()
-        }
+    ends = {name: interval(x, settings.level) for name, x in samples.items()}
     return {name: (x, *ends[name]) for name, x in point.items()}
 
 

