@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hybridom.data.stores.threads import shared_pool
 from hybridom.evaluation.bootstrap import Means
 from hybridom.evaluation.case import Case, Day
 from hybridom.evaluation.regions import Regions
+from hybridom.evaluation.sums import FieldSums
+from hybridom.evaluation.systems import Anomalies
 from hybridom.grid import Grid
-from hybridom.metrics import METRICS, Moments, moments
+from hybridom.metrics import METRICS, Moments
 from hybridom.variables import VARIABLES
+
+# What needs no climatology.
+OF_ERRORS = ("rmse", "bias", "mae")
 
 
 class FieldScores:
@@ -29,22 +34,45 @@ class FieldScores:
         self._sums: dict[str, list[np.ndarray]] = {name: [] for name in case.names}
 
     def add(self, day: Day) -> None:
-        """Take in a day."""
-        for name, sums in self._sums.items():
-            fields = [day.forecast(system, name) for system in self._case.systems]
-            sums.append(field_sums(fields, day.truth(name), day.normal(name), self._case.regions))
+        """Take in a day.
+
+        Raises:
+            UserError: A field lacks a value in a wet cell.
+        """
+        parts = {name: self._part(day, name) for name in self._sums}
+        tasks = [task for part in parts.values() for task in part.tasks()]
+        for _ in shared_pool(self._case.threads).map(lambda task: task(), tasks):
+            pass
+        for name, part in parts.items():
+            if not part.finite:
+                day.refuse(name)
+            self._sums[name].append(part.moments())
+
+    def _part(self, day: Day, name: str) -> FieldSums:
+        case, truth = self._case, day.truth(name)
+        forecasts = [
+            system.anomaly(name, day.lead)
+            if isinstance(system, Anomalies)
+            else day.forecast(key, name)
+            for key, system in case.systems.items()
+        ]
+        # Without a climatology no metric of anomalies is made, and any field will do.
+        normal = truth if case.climatology is None else day.normal(name)
+        return FieldSums(forecasts, truth, normal, case.regions)
 
     def table(self) -> pd.DataFrame:
         """A row a lead, region, variable, level, system and metric.
 
         `depth` is NaN in the rows of a whole variable: that of zos, and for the others all levels
         together weighted by volume. `value` is NaN where a metric is undefined: the anomaly
-        correlation of the climatology, and levels without a wet cell in a region.
+        correlation of the climatology, and levels without a wet cell in a region. Without a
+        climatology there are only the metrics `OF_ERRORS`.
         """
         case = self._case
+        metrics = OF_ERRORS if case.climatology is None else tuple(METRICS)
+        shared = tuple(case.systems), case.regions, case.grid, metrics
         tables = [
-            score_table(name, np.stack(sums, axis=1), tuple(case.systems), case.regions, case.grid)
-            for name, sums in self._sums.items()
+            score_table(name, np.stack(sums, axis=1), *shared) for name, sums in self._sums.items()
         ]
         return pd.concat(tables, ignore_index=True)
 
@@ -74,20 +102,26 @@ def field_sums(
         forecasts: One field (nz or 1, ny, nx) a system.
         truth: The verifying field.
         climatology: The climatology of the valid day.
-        regions: Weights.
+        regions: Where scores are taken.
 
     Returns:
         The sums of `Moments` (9, systems, regions, levels).
     """
-    weights = regions.weights[:, : len(truth)]
-    parts = [astuple(moments(forecast, truth, climatology, weights)) for forecast in forecasts]
-    return np.stack([np.stack(part) for part in parts], axis=1)
+    sums = FieldSums(forecasts, truth, climatology, regions)
+    for task in sums.tasks():
+        task()
+    return sums.moments()
 
 
 def score_table(
-    name: str, sums: np.ndarray, names: Sequence[str], regions: Regions, grid: Grid
+    name: str,
+    sums: np.ndarray,
+    names: Sequence[str],
+    regions: Regions,
+    grid: Grid,
+    metrics: Sequence[str] = tuple(METRICS),
 ) -> pd.DataFrame:
-    """All metrics of one variable.
+    """Metrics of one variable.
 
     Args:
         name: The variable.
@@ -95,20 +129,21 @@ def score_table(
         names: Names of the systems.
         regions: Names of the regions and layer thicknesses.
         grid: The model grid.
+        metrics: Names of `METRICS`.
 
     Returns:
         A row for every lead, system, metric, region, and level; all levels together (depth NaN)
         come before the single ones.
     """
     by_level = Moments(*sums)
-    values = _all_metrics(by_level)
+    values = _metrics(by_level, metrics)
     depths = [np.nan]
     if VARIABLES[name].has_depth:
-        pooled = _all_metrics(by_level.pool_levels(regions.thickness))
+        pooled = _metrics(by_level.pool_levels(regions.thickness), metrics)
         values = np.concatenate([pooled[..., None], values], axis=-1)
         depths += list(grid.depth)
     axes = {
-        "metric": list(METRICS),
+        "metric": list(metrics),
         "lead": range(1, values.shape[1] + 1),
         "system": list(names),
         "region": regions.names,
@@ -119,5 +154,5 @@ def score_table(
     return table[["lead", "region", "variable", "depth", "system", "metric", "value"]]
 
 
-def _all_metrics(sums: Moments) -> np.ndarray:
-    return np.stack([metric(sums) for metric in METRICS.values()])
+def _metrics(sums: Moments, names: Sequence[str]) -> np.ndarray:
+    return np.stack([METRICS[name](sums) for name in names])

@@ -1,21 +1,26 @@
 """Fields of the forecast, the truth and the climatology, aligned or refused.
 
 All three must lie on the grid of grid.nc, in the units of `hybridom.variables`, and hold the days
-that are asked for. Nothing is interpolated, shifted, converted or filled here.
+that are asked for. Nothing is interpolated, shifted, converted or filled here. Fields may be read
+from several threads at once.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+import zarr
 
 from hybridom.data.days import day_number
-from hybridom.data.stores import open_store, store_gaps
+from hybridom.data.stores import open_arrays, open_store, store_gaps
+from hybridom.data.stores.fetching import rows_of
 from hybridom.errors import UserError
+from hybridom.evaluation.reading import Take, fresh, read_row
 from hybridom.grid import Grid
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, UNIT_SPELLINGS, VARIABLES
@@ -34,14 +39,13 @@ class Store:
         made_by: The command that makes the store, for messages.
 
     Raises:
-        UserError: The store is missing, incomplete, of another grid, or in other units.
+        UserError: The store is missing, incomplete, of another grid, in other units, or packed.
     """
 
     def __init__(
         self, path: Path, manifest: Path, grid: Grid, wet: np.ndarray, made_by: str
     ) -> None:
         self.path = path
-        self._wet = wet
         if not manifest.is_file():
             raise UserError(
                 f"{path}: the store or its manifest {manifest.name} is missing; run `{made_by}`"
@@ -61,21 +65,45 @@ class Store:
             _check_axis(self.data, axis, values, path)
         for name in PROGNOSTIC:
             _check_variable(self.data, name, path)
+        arrays = open_arrays(path, PROGNOSTIC)
+        for name, array in arrays.items():
+            _check_encoding(self.data[name], array, path)
+        self._rows = {name: rows_of(name, array) for name, array in arrays.items()}
+        self._wet = wet
 
-    def read(self, name: str, axis: str, index: int, what: str) -> np.ndarray:
+    def read(self, name: str, index: int, take: Take = fresh) -> np.ndarray:
+        """One field as stored.
+
+        Args:
+            name: Prognostic variable.
+            index: Position on the leading dimension (`time`, `lead` or `dayofyear`).
+            take: Gives memory.
+
+        Returns:
+            float32 (nz, ny, nx), or (1, ny, nx) for a variable without depth; NaN on land, and
+            wherever else a value is missing.
+
+        Raises:
+            UserError: The store is damaged.
+        """
+        cells = self._wet.shape[0 if VARIABLES[name].has_depth else 1 :]
+        return read_row(self._rows[name], index, cells, take)
+
+    def read_whole(self, name: str, index: int, what: str) -> np.ndarray:
         """One field, finite in every wet cell.
 
         Args:
             name: Prognostic variable.
-            axis: Leading dimension (`time`, `lead` or `dayofyear`).
-            index: Position on it.
+            index: Position on the leading dimension.
             what: The day in words, for messages.
 
         Returns:
-            float64 (nz, ny, nx), or (1, ny, nx) for a variable without depth.
+            float64 (nz or 1, ny, nx).
+
+        Raises:
+            UserError: A wet cell has no finite value, or the store is damaged.
         """
-        values = self.data[name].isel({axis: index}).values.astype(np.float64)
-        values = values.reshape((-1, *values.shape[-2:]))
+        values = self.read(name, index).astype(np.float64)
         bad = self._wet[: len(values)] & ~np.isfinite(values)
         if bad.any():
             level, row, column = np.argwhere(bad)[0]
@@ -102,9 +130,8 @@ class ForecastStore(Store):
         self, layout: Layout, grid: Grid, wet: np.ndarray, start: dt.date, days: int
     ) -> None:
         command = f"hybridom forecast --start {start}"
-        super().__init__(
-            layout.forecast_store(start), layout.forecast_manifest(start), grid, wet, command
-        )
+        paths = layout.forecast_store(start), layout.forecast_manifest(start)
+        super().__init__(*paths, grid, wet, command)
         self.start = start
         self._last = days
         leads = [int(lead) for lead in self.data["lead"].values]
@@ -123,8 +150,12 @@ class ForecastStore(Store):
                 )
 
     def field(self, name: str, lead: int) -> np.ndarray:
-        """A variable at a lead in days, float64 (nz or 1, ny, nx)."""
-        return self.read(name, "lead", lead, f"lead {lead} of the forecast from {self.start}")
+        """A variable at a lead in days, float64 (nz or 1, ny, nx), finite in every wet cell."""
+        return self.read_whole(name, lead, f"lead {lead} of the forecast from {self.start}")
+
+    def stored(self, name: str, lead: int, take: Take = fresh) -> np.ndarray:
+        """The same as stored: float32, wet cells not looked at."""
+        return self.read(name, lead, take)
 
 
 class Truth:
@@ -138,45 +169,77 @@ class Truth:
 
     def __init__(self, layout: Layout, grid: Grid, wet: np.ndarray) -> None:
         self._layout, self._grid, self._wet = layout, grid, wet
-        self._year: int | None = None
+        self._years: dict[int, Year] = {}
+        self._lock = threading.Lock()
 
-    def _open(self, year: int) -> None:
-        paths = self._layout.state_store(year), self._layout.state_manifest(year)
-        command = f"hybridom prepare state --year {year}"
-        self._store = Store(*paths, self._grid, self._wet, command)
-        times = self._store.data["time"].values.astype("datetime64[ns]")
-        self._index = {time: position for position, time in enumerate(times)}
-        self._gaps = store_gaps(paths[0])
-        if len(self._index) != len(times):
-            raise UserError(f"{paths[0]}: a day appears twice; run `{command}` again")
-        self._year = year
+    def _year(self, day: dt.date) -> Year:
+        with self._lock:
+            if day.year not in self._years:
+                path = self._layout.state_store(day.year)
+                manifest = self._layout.state_manifest(day.year)
+                self._years[day.year] = Year(path, manifest, self._grid, self._wet, day.year)
+            return self._years[day.year]
 
     def is_gap(self, day: dt.date) -> bool:
         """Whether the day stands in its store without values."""
-        if day.year != self._year:
-            self._open(day.year)
-        return day_number(day) in self._gaps
+        return day_number(day) in self._year(day).gaps
 
     def field(self, name: str, day: dt.date) -> np.ndarray:
-        """A variable on a day, float64 (nz or 1, ny, nx).
+        """A variable on a day, float64 (nz or 1, ny, nx), finite in every wet cell.
 
         Raises:
-            UserError: The store has no field stamped 00:00 of that day, or the day is a gap.
+            UserError: The store has no field stamped 00:00 of that day, or the day is a gap, or
+                a wet cell has no value.
         """
-        if self.is_gap(day):
+        year, position = self._place(day)
+        return year.read_whole(name, position, str(day))
+
+    def stored(self, name: str, day: dt.date, take: Take = fresh) -> np.ndarray:
+        """The same as stored: float32, wet cells not looked at."""
+        year, position = self._place(day)
+        return year.read(name, position, take)
+
+    def _place(self, day: dt.date) -> tuple[Year, int]:
+        year = self._year(day)
+        if day_number(day) in year.gaps:
             raise UserError(
-                f"{self._store.path}: {day} is a gap, there is no truth for it; expected every day "
+                f"{year.path}: {day} is a gap, there is no truth for it; expected every day "
                 "that forecasts reach: leave out their start dates, or fetch the day's raw file "
                 f"and run `hybridom prepare state --year {day.year}`"
             )
-        position = self._index.get(_midnight(day))
+        position = year.index.get(_midnight(day))
         if position is None:
             raise UserError(
-                f"{self._store.path}: no truth stamped {_text(_midnight(day))} (times run from "
-                f"{_text(min(self._index))} to {_text(max(self._index))}); extend `periods` "
+                f"{year.path}: no truth stamped {_text(_midnight(day))} (times run from "
+                f"{_text(min(year.index))} to {_text(max(year.index))}); extend `periods` "
                 f"or run `hybridom prepare state --year {day.year}`"
             )
-        return self._store.read(name, "time", position, str(day))
+        return year, position
+
+
+class Year(Store):
+    """The states of one year.
+
+    Args:
+        path: The store.
+        manifest: Its manifest.
+        grid: The model grid.
+        wet: bool (nz, ny, nx).
+        year: The year.
+
+    Attributes:
+        index: Time stamp -> position.
+        gaps: Days since 1970-01-01 that stand in the store without values.
+    """
+
+    def __init__(self, path: Path, manifest: Path, grid: Grid, wet: np.ndarray, year: int) -> None:
+        command = f"hybridom prepare state --year {year}"
+        super().__init__(path, manifest, grid, wet, command)
+        times = self.data["time"].values.astype("datetime64[ns]")
+        self.index = {time: position for position, time in enumerate(times)}
+        self.gaps = store_gaps(path)
+        if len(self.index) != len(times):
+            raise UserError(f"{path}: a day appears twice; run `{command}` again")
 
 
 class Climatology(Store):
@@ -197,10 +260,15 @@ class Climatology(Store):
             raise UserError(f"{self.path}: expected dayofyear 1 to 365; run `{command}` again")
 
     def field(self, name: str, day: dt.date) -> np.ndarray:
-        """The climatology of a variable on a day, float64 (nz or 1, ny, nx)."""
+        """A variable on a day, float64 (nz or 1, ny, nx), finite in every wet cell."""
         rows = climatology_rows(day)
-        fields = [self.read(name, "dayofyear", row, f"day {row + 1} of the year") for row in rows]
+        fields = [self.read_whole(name, row, f"day {row + 1} of the year") for row in rows]
         return sum(fields[1:], start=fields[0]) / len(rows)
+
+    def stored(self, name: str, day: dt.date, take: Take = fresh) -> np.ndarray:
+        """The same as stored, wet cells not looked at; float64 on 29 February, a mean."""
+        first, *rest = (self.read(name, row, take) for row in climatology_rows(day))
+        return 0.5 * (first.astype(np.float64) + rest[0]) if rest else first
 
 
 def climatology_rows(day: dt.date) -> tuple[int, ...]:
@@ -250,4 +318,18 @@ def _check_variable(data: xr.Dataset, name: str, path: Path) -> None:
     if found not in UNIT_SPELLINGS[expected]:
         raise UserError(
             f"{path}: {name} is in units {found!r}; expected {expected!r}, make the store again"
+        )
+
+
+def _check_encoding(variable: xr.DataArray, array: object, path: Path) -> None:
+    """Refuse packed values, which are read as they lie in the store."""
+    encoding = variable.encoding
+    fill = encoding.get("_FillValue", np.nan)
+    packed = {"scale_factor", "add_offset"} & set(encoding)
+    if isinstance(array, zarr.Array) and (
+        packed or array.dtype != np.float32 or not np.isnan(fill)
+    ):
+        raise UserError(
+            f"{path}: {variable.name} is stored as {array.dtype} with {encoding}; expected plain "
+            "float32 with NaN on land, make the store again"
         )

@@ -8,11 +8,13 @@ How systems are scored lies in `hybridom.metrics`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from hybridom.evaluation.damping import read_damping
+from hybridom.evaluation.reading import Take, fresh
 from hybridom.evaluation.stores import Climatology, ForecastStore
 from hybridom.grid import Grid
 from hybridom.layout import Layout
@@ -36,15 +38,47 @@ class System(Protocol):
         """
 
 
-class Model:
-    """The forecast that was stored."""
+@dataclass(frozen=True)
+class Scaled:
+    """An anomaly that is `factor * (values - reference)`.
 
-    def __init__(self, forecast: ForecastStore) -> None:
-        self._forecast = forecast
+    Attributes:
+        values: (nz or 1, ny, nx).
+        reference: (nz or 1, ny, nx), or None for 0.
+        factor: (nz or 1,).
+    """
+
+    values: np.ndarray
+    reference: np.ndarray | None
+    factor: np.ndarray
+
+
+@runtime_checkable
+class Anomalies(Protocol):
+    """A system whose anomalies are known without its field, which saves making that."""
+
+    def anomaly(self, name: str, lead: int) -> Scaled | None:
+        """The forecast less the climatology of the valid day; None where it is 0 everywhere."""
+
+
+class Model:
+    """The forecast that was stored.
+
+    Args:
+        forecast: Its store.
+        take: Gives memory for a field.
+    """
+
+    def __init__(self, forecast: ForecastStore, take: Take = fresh) -> None:
+        self._forecast, self._take = forecast, take
 
     def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
         """The stored field."""
-        return self._forecast.field(name, lead)
+        return self._forecast.stored(name, lead, self._take)
+
+    def check(self, name: str, lead: int) -> None:
+        """Refuse a lead that lacks a value in a wet cell."""
+        self._forecast.field(name, lead)
 
 
 class Persistence:
@@ -65,29 +99,46 @@ class ClimatologyOfTheDay:
         """The climatology itself."""
         return np.asarray(normal)
 
+    def anomaly(self, name: str, lead: int) -> None:
+        """None."""
+        return None
+
 
 class DampedPersistence:
     """The climatology of the valid day and what is left of the initial anomaly.
 
     Args:
-        anomaly: Initial state less the climatology of the start date.
-        damping: Part that is left of it, (leads, nz or 1), leads from 1; `damping.read_damping`.
+        initial: Initial state.
+        damping: Part that is left of its anomaly, (leads, nz or 1), leads from 1;
+            `damping.read_damping`.
+        normal: Climatology of the start date; None where `initial` is the anomaly already.
     """
 
-    def __init__(self, anomaly: Fields, damping: Fields) -> None:
-        self._anomaly, self._damping = anomaly, damping
+    def __init__(self, initial: Fields, damping: Fields, normal: Fields | None = None) -> None:
+        self._initial, self._damping, self._normal = initial, damping, normal
 
     def field(self, name: str, lead: int, normal: Any) -> np.ndarray:
         """Climatology + r(lead) * anomaly, r by level, and 1 at lead 0."""
-        if lead == 0:
-            return np.asarray(normal + self._anomaly[name])
-        return np.asarray(
-            normal + self._damping[name][lead - 1][:, None, None] * self._anomaly[name]
-        )
+        scaled = self.anomaly(name, lead)
+        anomaly = scaled.values.astype(np.float64)
+        if scaled.reference is not None:
+            anomaly -= scaled.reference
+        return np.asarray(normal + scaled.factor[:, None, None] * anomaly)
+
+    def anomaly(self, name: str, lead: int) -> Scaled:
+        """The initial anomaly and what is left of it."""
+        values = self._initial[name]
+        left = self._damping[name][lead - 1] if lead else np.ones(len(values))
+        return Scaled(values, None if self._normal is None else self._normal[name], left)
 
 
 def systems(
-    config: Any, layout: Layout, grid: Grid, forecast: ForecastStore, climatology: Climatology
+    config: Any,
+    layout: Layout,
+    grid: Grid,
+    forecast: ForecastStore,
+    climatology: Climatology,
+    take: Take = fresh,
 ) -> dict[str, System]:
     """The model and the configured baselines by name, the model first.
 
@@ -99,12 +150,14 @@ def systems(
         grid: The model grid.
         forecast: The model's forecast.
         climatology: The daily climatology.
+        take: Gives memory for the model's fields.
 
     Raises:
-        UserError: The damping is needed and missing, or does not fit.
+        UserError: The damping is needed and missing, or does not fit; the initial state or the
+            climatology of its date lacks values.
     """
-    initial = {name: forecast.field(name, 0) for name in PROGNOSTIC}
-    found: dict[str, System] = {MODEL: Model(forecast)}
+    initial = {name: forecast.field(name, 0).astype(np.float32) for name in PROGNOSTIC}
+    found: dict[str, System] = {MODEL: Model(forecast, take)}
     for baseline in config.evaluation.baselines:
         if baseline == "persistence":
             found[baseline] = Persistence(initial)
@@ -112,9 +165,11 @@ def systems(
             found[baseline] = ClimatologyOfTheDay()
         else:
             damping = read_damping(layout, grid, config.forecast.days)
-            anomaly = {
-                name: field - climatology.field(name, forecast.start)
-                for name, field in initial.items()
-            }
-            found[baseline] = DampedPersistence(anomaly, damping)
+            normal = {}
+            for name in initial:
+                field = climatology.field(name, forecast.start)
+                # The mean of two rows, on 29 February, is no float32 number.
+                single = field.astype(np.float32)
+                normal[name] = single if (single == field)[np.isfinite(field)].all() else field
+            found[baseline] = DampedPersistence(initial, damping, normal)
     return found

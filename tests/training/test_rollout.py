@@ -12,8 +12,8 @@ import torch
 
 from hybridom.config import Period
 from hybridom.data.datasets import Batch, DayReader, WindowDataset, collate
+from hybridom.evaluation.fields import field_sums, score_table
 from hybridom.evaluation.regions import region_weights
-from hybridom.evaluation.scores import field_sums, score_table
 from hybridom.normalisation import read_statistics
 from hybridom.stepper import HybridOM
 from hybridom.training.distributed import Ranks
