@@ -157,10 +157,22 @@ def run_statistics(args: argparse.Namespace) -> None:
         prepare.prepare_statistics(config, layout)
 
 
+def run_percentiles(args: argparse.Namespace) -> None:
+    """Make the thresholds of extremes of the training period."""
+    from hybridom.data import prepare
+
+    config, layout = common.load(args, "percentiles")
+    with common.exclusive(layout.percentiles_manifest):
+        prepare.prepare_percentiles(config, layout)
+
+
 def run_all(args: argparse.Namespace) -> None:
-    """Run every preparation in order, for all years."""
+    """Run every preparation in order, for all years; thresholds where scores ask for them."""
     args.year = None
-    steps = (run_check, run_grid, run_state, run_forcing, run_climatology, run_statistics)
+    steps = [run_check, run_grid, run_state, run_forcing, run_climatology, run_statistics]
+    config, _ = common.load(args, "evaluate")
+    if config.evaluation.needs_thresholds:
+        steps.append(run_percentiles)
     for step in steps:
         step(args)
 
@@ -172,5 +184,6 @@ PREPARATIONS = (
     ("forcing", "regrid the forcing onto the model grid", True, run_forcing),
     ("climatology", "make the daily climatology of the training period", False, run_climatology),
     ("statistics", "make the normalisation statistics", False, run_statistics),
+    ("percentiles", "make the thresholds of extremes", False, run_percentiles),
     ("all", "run every preparation, for all years", False, run_all),
 )

@@ -22,7 +22,7 @@ from hybridom.grid import Grid
 from hybridom.variables import VARIABLES, cf_attributes
 
 AnyConfig = Config | StageConfig
-Kind = Literal["state", "forcing", "climatology"]
+Kind = Literal["state", "forcing", "climatology", "percentiles"]
 Mask = NDArray[np.bool_]
 
 CELL = ("depth", "latitude", "longitude")
@@ -32,6 +32,7 @@ NUMBERS = {
     "state": ("raw/*.py", "regrid/*.py", "prepare/state.py", "prepare/pipeline.py"),
     "forcing": ("raw/*.py", "regrid/*.py", "prepare/forcing.py", "../bulk.py"),
     "climatology": ("harmonics.py", "history.py", "sums.py", "window.py"),
+    "percentiles": ("history.py", "percentiles.py", "ranks.py"),
 }
 
 
@@ -68,6 +69,10 @@ def recipe(config: AnyConfig, kind: Kind) -> dict[str, object]:
         parts["train"] = config.periods.train.model_dump(mode="json")
         parts["climatology"] = config.climatology.model_dump(mode="json")
         parts["forcing"] = config.forcing
+        return parts
+    if kind == "percentiles":
+        parts["train"] = config.periods.train.model_dump(mode="json")
+        parts["extremes"] = config.extremes.model_dump(mode="json")
         return parts
     of_forcing = kind == "forcing"
     parts["keepbits"] = {

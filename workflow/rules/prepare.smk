@@ -138,3 +138,25 @@ rule prepare_statistics:
         runtime=minutes(30, per_state=10),
     shell:
         "hybridom prepare statistics --config {input.config} > {log} 2>&1"
+
+
+rule prepare_percentiles:
+    "Make the thresholds of extremes of the training period."
+    input:
+        config=layout.stage_config("percentiles"),
+        grid=layout.grid_file,
+        stores=[layout.state_manifest(year) for year in CONFIG.periods.train.years],
+    output:
+        layout.percentiles_manifest,
+    log:
+        f"{LOGS}/percentiles.log",
+    benchmark:
+        f"{BENCHMARKS}/percentiles.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 4
+    resources:
+        mem_mb=memory(50, base=4000),
+        runtime=minutes(30, per_state=10),
+    shell:
+        "hybridom prepare percentiles --config {input.config} > {log} 2>&1"

@@ -26,6 +26,7 @@ from hybridom.progress import track
 from hybridom.variables import VARIABLES
 
 Mask = NDArray[np.bool_]
+Cells = tuple[Mask, Mask]  # wet at the surface (ny, nx), and at the levels of a store (n, ny, nx)
 
 
 @dataclass(frozen=True)
@@ -102,14 +103,17 @@ def check_store(path: Path) -> list[Fault]:
     return [Fault(path, label, text) for label, text in reasons if text is not None]
 
 
-def _wet_beside(path: Path) -> Mask | None:
+def _wet_beside(path: Path) -> Cells | None:
     for folder in (path.parent, path.parent.parent):
         if (folder / "grid.nc").exists():
-            return read_grid(folder / "grid.nc")[1]
+            grid, wet = read_grid(folder / "grid.nc")
+            held = group_arrays(path, "r").get("depth")
+            depths = grid.depth if held is None else np.asarray(held[:])
+            return wet[0], wet[[int(np.abs(grid.depth - z).argmin()) for z in depths]]
     return None
 
 
-def _without_value(arrays: Mapping[str, Any], wet: Mask | None, index: int) -> str | None:
+def _without_value(arrays: Mapping[str, Any], wet: Cells | None, index: int) -> str | None:
     """The first variable of a slab that lacks a value where it must have one."""
     for name, array in arrays.items():
         values = np.empty((1, *array.shape[1:]), np.float32)
@@ -117,7 +121,8 @@ def _without_value(arrays: Mapping[str, Any], wet: Mask | None, index: int) -> s
         if VARIABLES[name].role != "forcing":
             if wet is None:
                 continue
-            cover = np.ascontiguousarray(wet if values.ndim == 4 else wet[0], np.uint8)
+            cells = wet["depth" in array.metadata.dimension_names]
+            cover = np.array(np.broadcast_to(cells, cover.shape), np.uint8)
         bad = sum(job.work() for job in rows_of(name, array).jobs(index, values, cover))
         if bad:
             return f"variable {name} has no value in {bad} cells that need one"

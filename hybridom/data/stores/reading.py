@@ -20,6 +20,7 @@ COMMANDS = {
     "state": "hybridom prepare state",
     "forcing": "hybridom prepare forcing",
     "climatology": "hybridom prepare climatology",
+    "percentiles": "hybridom prepare percentiles",
     "forecast": "hybridom forecast",
 }
 

@@ -63,6 +63,8 @@ def stage_of(config: Config, layout: Layout, path: Path) -> tuple[Kind, Callable
     wanted = path.resolve()
     if wanted == layout.climatology_store.resolve():
         return "climatology", partial(prepare.prepare_climatology, config, layout)
+    if wanted == layout.percentiles_store.resolve():
+        return "percentiles", partial(prepare.prepare_percentiles, config, layout)
     for year in config.periods.years:
         if wanted == layout.state_store(year).resolve():
             return "state", partial(prepare.prepare_state, config, layout, year)
