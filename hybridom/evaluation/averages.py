@@ -30,8 +30,9 @@ def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) ->
         Columns `KEYS`, the family's own keys, value, low, high and n_starts. `low` and `high` are
         the ends of the interval at `settings.level`, NaN for one start; `n_starts` counts the
         starts that have a value. Rows `skill_<baseline>`, of the model, are 1 - model / baseline
-        of the metric `family.skill`, their intervals from the same samples of both. Rows without
-        a defined value are left out.
+        of the metric `family.skill`, their intervals from the same samples of both. Metrics that
+        are made of all values along the key `family.along` have NaN there. Rows without a defined
+        value are left out.
 
     Raises:
         UserError: A table is missing, or has other rows than the first.
@@ -46,20 +47,10 @@ def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) ->
         table = first if path == paths[0] else _same_rows(path, first, paths[0], keys)
         held[place] = table["value"].to_numpy()
 
-    parts = []
-    for begin in range(0, len(rows), BLOCK):
-        span = slice(begin, begin + BLOCK)
-        block = {name: values[:, m, span] for m, name in enumerate(metrics)}
-        found = estimates(family, block, systems, settings)
-        count = np.isfinite(values[:, :, span]).any(axis=1).sum(axis=0)
-        parts += [
-            rows[span].assign(
-                **{"system": systems[s], "metric": metric, "value": x[0][:, s]},
-                **{"low": x[1][:, s], "high": x[2][:, s], "n_starts": count[:, s]},
-            )
-            for metric, x in found.items()
-            for s in range(len(systems))
-        ]
+    parts = _blocks(family, rows, values, (metrics, systems), settings)
+    if family.along is not None:
+        coordinate = rows[family.along].unique()
+        parts += _blocks(family, rows, values, (metrics, systems), settings, coordinate)
     columns = [*KEYS, *family.keys, "value", "low", "high", "n_starts"]
     if not parts:
         return pd.DataFrame(columns=columns)
@@ -69,11 +60,55 @@ def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) ->
     return table[columns]
 
 
+def _blocks(
+    family: Family,
+    rows: pd.DataFrame,
+    values: np.ndarray,
+    names: tuple[list[str], list[str]],
+    settings: BootstrapConfig,
+    coordinate: np.ndarray | None = None,
+) -> list[pd.DataFrame]:
+    """Final rows, block by block.
+
+    Args:
+        family: The family.
+        rows: Keys of the rows.
+        values: (starts, metrics, rows, systems).
+        names: Of the metrics and of the systems.
+        settings: Of the bootstrap.
+        coordinate: Values of the key `family.along`, to make one row of all along it, which has
+            NaN in their place.
+    """
+    metrics, systems = names
+    size = 1 if coordinate is None else len(coordinate)
+    parts = []
+    step = max(BLOCK // max(size, 1), 1) * size
+    for begin in range(0, len(rows), step or 1):
+        held = values[:, :, begin : begin + step]
+        block = {name: held[:, m] for m, name in enumerate(metrics)}
+        found = estimates(family, block, systems, settings, coordinate)
+        defined = np.isfinite(held).any(axis=1)
+        count = defined.reshape(len(defined), -1, size, len(systems)).any(axis=2).sum(axis=0)
+        keys = rows[begin : begin + step : size]
+        if coordinate is not None:
+            keys = keys.assign(**{str(family.along): np.nan})
+        parts += [
+            keys.assign(
+                **{"system": systems[s], "metric": metric, "value": x[0][:, s]},
+                **{"low": x[1][:, s], "high": x[2][:, s], "n_starts": count[:, s]},
+            )
+            for metric, x in found.items()
+            for s in range(len(systems))
+        ]
+    return parts
+
+
 def estimates(
     family: Family,
     values: Mapping[str, np.ndarray],
     systems: Sequence[str],
     settings: BootstrapConfig,
+    coordinate: np.ndarray | None = None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Final metrics of some rows, and the ends of their intervals.
 
@@ -82,24 +117,29 @@ def estimates(
         values: Metric -> (starts, rows, systems), NaN where undefined.
         systems: Names of the systems.
         settings: Of the bootstrap.
+        coordinate: Values of the key `family.along` (n,), for the metrics that are made of all
+            values along it.
 
     Returns:
-        Final metric -> value, low and high, each (rows, systems).
+        Final metric -> value, low and high, each (rows, systems), or (rows / n, systems) where
+        `coordinate` is given.
     """
     starts = len(next(iter(values.values())))
     flat = {name: x.reshape(starts, -1) for name, x in values.items()}
     shape = next(iter(values.values())).shape[1:]
 
     def finished(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {
-            name: x.reshape(-1, *shape) for name, x in family.finish(Means(flat, weights)).items()
-        }
+        means = Means(flat, weights)
+        if coordinate is not None:
+            along = (-1, shape[0] // len(coordinate), len(coordinate), shape[1])
+            by_name = {name: x.reshape(along) for name, x in means.items()}
+            return family.finish_along(by_name, coordinate)
+        found = {name: x.reshape(-1, *shape) for name, x in family.finish(means).items()}
         return found | _skill(family, found, systems)
 
     point = {name: x[0] for name, x in finished(np.ones((1, starts))).items()}
-    nothing = np.full(shape, np.nan)
     if starts == 1:
-        return {name: (x, nothing, nothing) for name, x in point.items()}
+        return {name: (x, *(np.full_like(x, np.nan),) * 2) for name, x in point.items()}
     samples = finished(resamples(starts, settings))
     ends = {name: interval(x, settings.level) for name, x in samples.items()}
     return {name: (x, *ends[name]) for name, x in point.items()}

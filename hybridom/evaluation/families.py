@@ -4,7 +4,8 @@ A family is one module of this package with
 
 - `begin(case, settings)`, an `Accumulator` for one forecast;
 - `finish(means)`, from the means over start dates of the metrics in the tables of the starts
-  (`bootstrap.Means`) to the metrics of the final table, arrays of the same shape by name.
+  (`bootstrap.Means`) to the metrics of the final table, arrays of the same shape by name;
+- where the family has a key `along`, `finish_along(means, coordinate)`.
 
 All accumulators of a forecast are fed together, so that every field is read once. A new family is
 such a module, a line in `FAMILIES`, and its name in `hybridom.config.output.FamilyName`.
@@ -13,6 +14,7 @@ such a module, a line in `FAMILIES`, and its name in `hybridom.config.output.Fam
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,12 +51,15 @@ class Family:
         title: A few words for a list of tables.
         keys: Key columns besides `KEYS`.
         skill: Final metric of which the improvement over each baseline is given.
+        along: One of `keys`, the innermost one of the rows, along which the module's
+            `finish_along` makes one value of many.
     """
 
     module: str
     title: str
     keys: tuple[str, ...] = ()
     skill: str | None = None
+    along: str | None = None
 
     def begin(self, case: Case, settings: Any) -> Accumulator:
         """The accumulator for one forecast; `settings` is the `EvaluationConfig`."""
@@ -64,6 +69,21 @@ class Family:
     def finish(self, means: Means) -> dict[str, np.ndarray]:
         """From means over start dates to metrics."""
         finished: dict[str, np.ndarray] = self._module.finish(means)
+        return finished
+
+    def finish_along(
+        self, means: Mapping[str, np.ndarray], coordinate: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """From means over start dates along a coordinate to metrics that have none.
+
+        Args:
+            means: Metric -> (samples, rows, n, systems).
+            coordinate: Values of the key `along` (n,).
+
+        Returns:
+            Metric -> (samples, rows, systems).
+        """
+        finished: dict[str, np.ndarray] = self._module.finish_along(means, coordinate)
         return finished
 
     @property
@@ -78,6 +98,6 @@ FAMILIES: dict[str, Family] = {
     "heatwaves": Family("heatwaves", "Marine heatwaves"),
     "derived": Family("derived", "Mixed layer, currents, heat content, energy", skill="rmse_mean"),
     "budgets": Family("budgets", "Budgets of heat, salt and volume"),
-    "spectra": Family("spectra", "Spectra", ("wavelength",)),
+    "spectra": Family("spectra", "Spectra", ("wavelength",), along="wavelength"),
     "drift": Family("drift", "Drift of particles"),
 }
