@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from hybridom.cli import common
+from hybridom.cli import common, evaluate_files, observations
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add `evaluate` and `figures` to the command line."""
-    evaluate = common.add_group(
-        commands,
-        "evaluate",
-        "score the forecasts",
-        "hybridom evaluate start --config config/demo.yaml --start 2004-03-01",
-    )
+    evaluate = evaluate_files.add_group(commands)
     damping = common.add_command(
         evaluate,
         "damping",
@@ -38,6 +33,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "hybridom evaluate aggregate --config config/demo.yaml",
     )
     aggregate.set_defaults(run=run_aggregate)
+    observations.add_command(evaluate)
+    evaluate_files.only_commands(evaluate)
 
     figures = common.add_command(
         commands,
