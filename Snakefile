@@ -36,6 +36,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/forecast.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -43,6 +44,7 @@ rule all:
     input:
         layout.scores_table,
         layout.summary,
+        layout.page,
         [figure_outputs(name, CONFIG, layout) for name in figure_names(CONFIG)],
 
 

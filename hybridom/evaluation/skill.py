@@ -16,7 +16,7 @@ def rmse_by_system(scores: pd.DataFrame) -> pd.DataFrame:
     """`rmse_mean` with one column a system.
 
     Args:
-        scores: The table of `averages.mean_scores`.
+        scores: The table of `averages.average`.
 
     Returns:
         Columns region, variable, depth, lead, model and the baselines, in the order of `scores`.
@@ -43,7 +43,7 @@ def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Leads at which the model's mean RMSE is below that of each baseline.
 
     Args:
-        scores: The table of `averages.mean_scores`.
+        scores: The table of `averages.average`.
 
     Returns:
         One row for every region, variable and level, whole variables first. Columns: region,

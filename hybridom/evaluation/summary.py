@@ -20,21 +20,40 @@ BASELINES = {
     "anomaly at each lead, fitted on the training period.",
 }
 
-STYLE = """
+# Of a page that holds nothing else.
+PAGE_STYLE = """
+:root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 78em; padding: 0 1em;
   color: #222; background: #fff; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; margin: .6em 0; }
-th, td { padding: .18em .5em; text-align: left; vertical-align: top; }
-th { font-weight: 600; } tbody th { font-weight: 400; white-space: nowrap; }
-.words td, .words th { border-bottom: 1px solid #ddd; }
-.strip { overflow-x: auto; } .strip table { font-size: .72em; }
-.strip td { padding: 0; width: 1.5em; min-width: 1.2em; height: 1.5em; text-align: center;
-  border: 1px solid #fff; vertical-align: middle; }
-.strip thead th { padding: 0; text-align: center; font-weight: 400; }
-.m { background: #0072b2; color: #fff; } .p { background: #d55e00; color: #000; }
-.c { background: #cfcfcf; color: #000; } .d { background: #e69f00; color: #000; }
-.key span { padding: .1em .5em; margin-right: .6em; } summary { cursor: pointer; }
+@media (prefers-color-scheme: dark) { body { color: #e6e8eb; background: #16191d; } }
+"""
+# Of what `summary_body` writes.
+STYLE = """
+.best table { border-collapse: collapse; margin: .6em 0; }
+.best th, .best td { padding: .18em .5em; text-align: left; vertical-align: top; }
+.best th { font-weight: 600; } .best tbody th { font-weight: 400; white-space: nowrap; }
+.best .words, .best .strip { overflow-x: auto; }
+.best .words td, .best .words th { border-bottom: 1px solid #8886; }
+.best .words td { white-space: nowrap; }
+.best .words td:last-child { min-width: 16em; white-space: normal; }
+.best .strip table { font-size: .72em; }
+.best .strip td { padding: 0; min-width: 1.5em; height: 1.6em; text-align: center;
+  border: 1px solid transparent; vertical-align: middle; background-clip: padding-box; }
+.best .strip thead th { padding: 0; text-align: center; font-weight: 400; }
+.best .strip thead th:first-child { text-align: left; padding: .18em .5em; }
+.best .m { background-color: #0072b2; color: #fff; }
+.best .p { background-color: #d55e00; color: #000; }
+.best .c { background-color: #cfcfcf; color: #000; }
+.best .d { background-color: #e69f00; color: #000; }
+.best .key { display: flex; flex-wrap: wrap; gap: .4em; } .best .key span { padding: .1em .5em; }
+.best summary { cursor: pointer; }
+@media (max-width: 40em) {
+  .best .words tr { display: grid; grid-template-columns: 1fr auto auto; }
+  .best .words th:nth-child(4) { display: none; }
+  .best .words td, .best .words th { border: 0; }
+  .best .words td:last-child { grid-column: 1 / -1; border-bottom: 1px solid #8886; }
+}
 """
 
 
@@ -42,13 +61,40 @@ def summary_page(scores: pd.DataFrame, skill: pd.DataFrame, experiment: str, n_s
     """The page.
 
     Args:
-        scores: The table of `averages.mean_scores`.
+        scores: The table of `averages.average`.
         skill: The table of `skill.skill_table`.
         experiment: Name of the experiment.
         n_starts: Number of start dates.
 
     Returns:
         HTML that needs no other file.
+    """
+    title = f"Skill of {escape(experiment)}"
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{title}</title><style>{PAGE_STYLE}{STYLE}</style></head><body>",
+        f"<h1>{title}</h1>",
+        summary_body(scores, skill, n_starts),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def summary_body(
+    scores: pd.DataFrame, skill: pd.DataFrame, n_starts: int, heading: str = "h2"
+) -> str:
+    """Which system is best, as a part of a page that has the rules of `STYLE`.
+
+    Args:
+        scores: The table of `averages.average`.
+        skill: The table of `skill.skill_table`.
+        n_starts: Number of start dates.
+        heading: Tag of the headings of regions.
+
+    Returns:
+        HTML.
     """
     wide = rmse_by_system(scores)
     names = baselines(scores)
@@ -57,10 +103,7 @@ def summary_page(scores: pd.DataFrame, skill: pd.DataFrame, experiment: str, n_s
         for name in (MODEL, *names)
     )
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f"<title>Skill of {escape(experiment)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>Skill of {escape(experiment)}</h1>",
+        '<div class="best">',
         f"<p>Area-weighted RMSE against the verifying analysis, mean over {n_starts} start "
         f"{'date' if n_starts == 1 else 'dates'} (<code>rmse_mean</code>). "
         f"{' '.join(BASELINES[name] for name in names)} A cell is coloured by the system with the "
@@ -68,9 +111,10 @@ def summary_page(scores: pd.DataFrame, skill: pd.DataFrame, experiment: str, n_s
         f'<p class="key">{key}</p>',
     ]
     for region in skill["region"].unique():
-        parts.append(f"<h2>{escape(str(region)).replace('_', ' ').capitalize()}</h2>")
+        name = escape(str(region)).replace("_", " ").capitalize()
+        parts.append(f"<{heading}>{name}</{heading}>")
         parts += _region(wide[wide["region"] == region], skill[skill["region"] == region])
-    parts.append("</body></html>\n")
+    parts.append("</div>")
     return "\n".join(parts)
 
 
@@ -95,7 +139,10 @@ def _words(skill: pd.DataFrame) -> str:
         f"<td>{row.leads_every} of {row.leads}</td><td>{escape(row.verdict)}</td></tr>"
         for row in skill.itertuples()
     ]
-    return f'<table class="words"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return (
+        f'<div class="words"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+        "</div>"
+    )
 
 
 def _strip(wide: pd.DataFrame) -> str:

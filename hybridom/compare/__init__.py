@@ -1,0 +1,1 @@
+"""Experiments side by side: their tables, figures and a page of both."""
