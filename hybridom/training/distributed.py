@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,6 +104,8 @@ def connect() -> Iterator[Ranks]:
     try:
         yield Ranks(rank, size, device)
     except Exception as error:
+        # torchrun ends the others when it sees the first one dead; what happened is said before.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # Whose sums fail because another one died has nothing to say of its own.
         if isinstance(error, RuntimeError) and lifeline.lost.wait(VERDICT):
             raise UserError(lifeline.message) from None
