@@ -46,6 +46,7 @@ demo: install ## set up, then run the whole workflow on the embedded ocean
 	@echo
 	@echo "Figures: results/demo/figures"
 	@echo "Scores:  results/demo/scores/summary.html and scores.csv"
+	@echo "Page:    results/demo/page.html (all of it, needs no other file)"
 	@echo "Report:  results/demo/report.html"
 	@echo "Time:    $$(( ($$(date +%s) - $(BEGIN)) / 60 )) min, setup included"
 

@@ -55,6 +55,8 @@ def test_every_stage_has_its_command():
         ("train",),
         ("forecast",),
         ("figures",),
+        ("page",),
+        ("compare",),
         ("bench", "step"),
         ("bench", "core"),
         ("bench", "train"),
@@ -63,12 +65,14 @@ def test_every_stage_has_its_command():
     }
     expected |= {("store", name) for name in ("check", "info", "repair")}
     expected |= {("evaluate", name) for name in ("damping", "start", "aggregate")}
+    expected |= {("evaluate",), ("evaluate", "observations")}
+    expected |= {("oceanbench", name) for name in ("score", "validate", "export")}
     expected |= {("prepare", "all")}
     expected |= {("model", name) for name in ("info", "export")}
     expected |= {("config", name) for name in ("show", "schema", "stage")}
     expected |= {("retrieve", name) for name in ("ocean", "forcing", "static")}
     expected |= {("export", name) for name in ("published", "climatology", "mask")}
-    steps = ("check", "grid", "state", "forcing", "climatology", "statistics")
+    steps = ("check", "grid", "state", "forcing", "climatology", "statistics", "percentiles")
     assert set(COMMANDS) == expected | {("prepare", step) for step in steps}
 
 
@@ -87,13 +91,17 @@ def test_help_has_an_example_that_parses(words, capsys):
 
 # These read no configuration.
 PLAIN = {("config", "schema"), ("store", "check"), ("store", "info")}
-PLAIN |= {("model", "info"), ("model", "export")}
+PLAIN |= {("model", "info"), ("model", "export"), ("evaluate",), ("oceanbench", "validate")}
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w not in PLAIN], ids=" ".join)
 def test_a_missing_configuration_is_one_line(words, capsys, tmp_path):
     required = {
         ("figures",): ["all"],
+        ("compare",): ["a", "b"],
+        ("oceanbench", "score"): ["a", "--reference", "b", "--no-mask", "--output", "c"],
+        ("oceanbench", "export"): ["--resolution", "1", "--output", "stores"],
+        ("evaluate", "observations"): ["--observations", "o.csv"],
         ("config", "stage"): ["train", "--output", "x.yaml"],
         ("twin", "states"): ["--output", "states"],
         ("store", "repair"): ["2001.zarr"],

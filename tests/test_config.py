@@ -153,10 +153,10 @@ def test_a_stage_cannot_see_the_sections_of_another() -> None:
         _ = stage.training
 
 
-def test_a_plot_option_changes_the_figures_stage_alone() -> None:
+def test_a_plot_option_changes_the_figures_and_the_page_alone() -> None:
     before, after = load(DEMO), load(DEMO, ["figures.dpi=77"])
     changed = {s for s in STAGES if config_hash(narrow(before, s)) != config_hash(narrow(after, s))}
-    assert changed == {"figures"}
+    assert changed == {"figures", "page"}
 
 
 def test_the_loss_changes_the_training_stage_alone() -> None:

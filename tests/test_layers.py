@@ -15,7 +15,17 @@ PACKAGE = Path(__file__).parents[1] / "hybridom"
 # Layer: the parts of the package in it, and the layers that they may import besides themselves.
 LAYERS: dict[int, tuple[set[str], set[int]]] = {
     0: (
-        {"__init__", "constants", "errors", "variables", "progress", "config", "layout", "files"},
+        {
+            "__init__",
+            "constants",
+            "errors",
+            "variables",
+            "quantities",
+            "progress",
+            "config",
+            "layout",
+            "files",
+        },
         {0},
     ),
     1: ({"grid", "masks", "state", "metrics", "normalisation", "operators", "bulk"}, {0, 1}),
@@ -27,13 +37,20 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
     7: ({"forecast", "bench"}, {0, 1, 2, 5}),
     8: ({"evaluation"}, {0, 1, 2}),
     9: ({"figures"}, {0, 1, 2}),
-    10: ({"cli", "__main__"}, set(range(11))),
+    10: ({"page", "compare"}, {0, 1, 8, 9, 10}),
+    11: ({"cli", "__main__"}, set(range(12))),
 }
 # Besides: the measurements take the numerical ocean by itself, without networks, and training.
 EXTRA = {"bench": {3, 6}}
 LAYER_OF = {part: layer for layer, (parts, _) in LAYERS.items() for part in parts}
 # The workflow asks these while it plans, twice in every cluster job.
-LIGHT = ("hybridom.config", "hybridom.layout", "hybridom.figures", "hybridom.twin.states")
+LIGHT = (
+    "hybridom.config",
+    "hybridom.layout",
+    "hybridom.figures",
+    "hybridom.page.themes",
+    "hybridom.twin.states",
+)
 HEAVY = {"torch", "xarray", "pandas", "matplotlib", "cartopy", "veros", "netCDF4", "zarr", "numpy"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -18,10 +18,13 @@ from hybridom import __version__
 from hybridom.cli import (
     bench,
     checkpoints,
+    compare,
     config,
     data,
     export,
     model,
+    oceanbench,
+    page,
     results,
     retrieve,
     store,
@@ -44,7 +47,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hybridom {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (retrieve, data, export, model, checkpoints, results, config, store, bench):
+    for module in (
+        retrieve,
+        data,
+        export,
+        model,
+        checkpoints,
+        results,
+        page,
+        compare,
+        oceanbench,
+        config,
+        store,
+        bench,
+    ):
         module.add_commands(commands)
     return parser
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from hybridom.config.base import Count, NonNegative, Positive, Section
 
 Baseline = Literal["persistence", "climatology", "damped_persistence"]
+Prognostic = Literal["thetao", "so", "uo", "vo", "zos"]
 # Kinds of scores beside the errors of the fields themselves, each a table of its own.
 FamilyName = Literal["extremes", "heatwaves", "derived", "budgets", "spectra", "drift"]
 
@@ -47,6 +48,13 @@ class ExtremesConfig(Section):
         31, description="days of the running mean over the thresholds, odd; 1 is off"
     )
     depths: tuple[NonNegative, ...] = Field((0.0,), description="nearest levels (m)")
+
+    @field_validator("percentiles")
+    @classmethod
+    def _distinct(cls, percentiles: tuple[float, ...]) -> tuple[float, ...]:
+        if len({f"{percentile:g}" for percentile in percentiles}) < len(percentiles):
+            raise ValueError(f"{list(percentiles)}: give each percentile once, to six digits")
+        return percentiles
 
     @field_validator("window", "smoothing")
     @classmethod
@@ -86,7 +94,7 @@ class EvaluationConfig(Section):
     """Scores. Regions are boxes [south, north, west, east] in degrees; `global` is always there."""
 
     families: tuple[FamilyName, ...] = Field(
-        (), description="kinds of scores beside those of the fields"
+        get_args(FamilyName), description="kinds of scores beside those of the fields"
     )
     regions: dict[str, tuple[float, float, float, float]] = Field(
         default_factory=dict, description="null takes away a region of the base file"
@@ -109,6 +117,11 @@ class EvaluationConfig(Section):
     spectra: SpectraConfig = SpectraConfig()
     drift: DriftConfig = DriftConfig()
     bootstrap: BootstrapConfig = BootstrapConfig()
+
+    @property
+    def needs_thresholds(self) -> bool:
+        """Whether a family compares with the thresholds of extremes."""
+        return not {"extremes", "heatwaves"}.isdisjoint(self.families)
 
     @field_validator("regions", mode="before")
     @classmethod
@@ -134,11 +147,58 @@ class EvaluationConfig(Section):
         return layers
 
 
+class HovmoellerConfig(Section):
+    """Anomalies of one forecast by longitude and lead, averaged over a band of latitudes."""
+
+    variables: tuple[Prognostic, ...] = Field(("thetao", "zos"), description="a figure each")
+    lat: tuple[float, float] = Field((-2.0, 2.0), description="southern and northern edge")
+
+    @field_validator("lat")
+    @classmethod
+    def _northwards(cls, lat: tuple[float, float]) -> tuple[float, float]:
+        if not -90 <= lat[0] < lat[1] <= 90:
+            raise ValueError(f"{list(lat)}: expected -90 <= south < north <= 90")
+        return lat
+
+
+class AnimationConfig(Section):
+    """Films of one forecast beside its truth."""
+
+    variables: tuple[Prognostic, ...] = Field(("thetao",), description="a film each")
+    format: Literal["gif", "mp4"] = Field("gif", description="mp4 needs ffmpeg")
+    fps: Annotated[int, Field(ge=1, le=50)] = Field(8, description="frames a second")
+    every: Count = Field(1, description="days between frames")
+
+
 class FiguresConfig(Section):
     """Figures."""
 
     dpi: Count = 150
     formats: tuple[Literal["png", "pdf", "svg"], ...] = Field(("png", "pdf"), min_length=1)
     start: dt.date | None = Field(None, description="start date of the maps; the first one if null")
-    leads: tuple[Count, ...] = Field((1, 10, 30, 60), description="leads of maps and profiles")
-    depths: tuple[NonNegative, ...] = Field((0.0, 150.0, 500.0), description="nearest levels (m)")
+    leads: tuple[Count, ...] | None = Field(
+        None,
+        min_length=1,
+        description="leads of maps, profiles and spectra; null: 1, 10, 30, 60 within forecast.days",
+    )
+    depths: tuple[NonNegative, ...] = Field(
+        (0.0, 150.0, 500.0), min_length=1, description="nearest levels (m)"
+    )
+    zoom: str | tuple[float, float, float, float] | None = Field(
+        None,
+        description="region seen from near: of evaluation.regions, or a box; null: the first of "
+        "those that does not go around the globe",
+    )
+    hovmoeller: HovmoellerConfig = HovmoellerConfig()
+    animation: AnimationConfig = AnimationConfig()
+
+    @field_validator("zoom")
+    @classmethod
+    def _box(cls, zoom: object) -> object:
+        if isinstance(zoom, tuple):
+            south, north, west, east = zoom
+            if not -90 <= south < north <= 90 or west == east:
+                raise ValueError(
+                    f"{list(zoom)}: expected [south, north, west, east] in degrees, south < north"
+                )
+        return zoom

@@ -129,6 +129,23 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _figures_are_within_reach(self) -> Config:
+        beyond = [lead for lead in self.figures.leads or () if lead > self.forecast.days]
+        if beyond:
+            raise ValueError(
+                f"figures.leads: {beyond[0]} lies beyond forecast.days {self.forecast.days}; take "
+                "it out"
+            )
+        zoom, regions = self.figures.zoom, self.evaluation.regions
+        if isinstance(zoom, str) and zoom not in regions:
+            known = ", ".join(regions) or "none"
+            raise ValueError(
+                f"figures.zoom: {zoom!r} is no box of evaluation.regions ({known}); name one of "
+                "them, or give [south, north, west, east]"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sponge_fits(self) -> Config:
         box = self.grid
         height, width = box.lat[1] - box.lat[0], box.lon[1] - box.lon[0]

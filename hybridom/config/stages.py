@@ -32,6 +32,16 @@ STAGES: dict[str, tuple[str, ...]] = {
     "damping": ("experiment", "paths", "grid", "periods", "forecast", "evaluation"),
     "evaluate": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation"),
     "figures": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation", "figures"),
+    "page": (
+        "experiment",
+        "paths",
+        "grid",
+        "periods",
+        "forecast",
+        "extremes",
+        "evaluation",
+        "figures",
+    ),
 }
 
 

@@ -55,6 +55,11 @@ def seam_column(grid: Grid) -> int:
     return int(distance.argmin()) if grid.periodic else 0
 
 
+def arranged(grid: Grid, field: np.ndarray) -> np.ndarray:
+    """A field (ny, nx) with its columns in the order of a map of the grid."""
+    return np.roll(field, -seam_column(grid), axis=-1)
+
+
 def centre_longitude(grid: Grid) -> float:
     """Longitude in the middle of a map of the grid, degrees east."""
     west = grid.lon_bounds[seam_column(grid)]
@@ -92,11 +97,14 @@ def draw_field(
     mesh = axes.pcolormesh(
         inner,
         grid.lat_bounds,
-        np.roll(field, -shift, axis=-1),
+        arranged(grid, field),
         transform=ccrs.PlateCarree(centre),
         cmap=colours,
         norm=norm,
         rasterized=True,
+        # Slanted cells leave specks of land between them without an edge of their own colour.
+        edgecolors="face",
+        linewidth=0.2,
     )
     axes.plot(*projected_coastline(axes.projection).T, color=style.COAST, linewidth=0.35)
     if grid.periodic:

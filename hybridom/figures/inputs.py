@@ -5,42 +5,73 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
+from hybridom.data.days import climatology_rows
 from hybridom.data.stores import open_store
 from hybridom.errors import UserError
+from hybridom.figures.registry import SCORES, chosen_leads
 from hybridom.grid import Grid, read_grid
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 GLOBAL = "global"
 MODEL = "model"
+SKILL = "Skill"
 
 
-def read_scores(layout: Layout, metrics: Sequence[str]) -> pd.DataFrame:
-    """Averaged scores over the whole grid.
+def read_scores(layout: Layout, metrics: Sequence[str], family: str = SCORES) -> pd.DataFrame:
+    """Averaged scores over the whole grid, as `read_table` gives them."""
+    table = read_table(layout, family)
+    return table[(table["region"] == GLOBAL) & table["metric"].isin(metrics)]
+
+
+def read_table(layout: Layout, family: str) -> pd.DataFrame:
+    """Averaged scores of one family.
 
     Args:
         layout: Paths.
-        metrics: Names to keep.
+        family: Family of scores.
 
     Returns:
-        Columns lead, variable, depth (NaN for a whole variable), system, metric, value, low
-        and high, the ends of its interval (NaN for a single start).
+        Columns lead, region, variable, depth (NaN for a whole variable), system, metric, the
+        family's own keys, value, low and high, the ends of its interval (NaN for a single start).
 
     Raises:
-        UserError: The table is missing.
+        UserError: The table is missing or has no intervals.
     """
-    path = layout.scores_parquet
+    path = layout.table(family)
     if not path.is_file():
         raise UserError(f"{path}: the scores are missing; run `hybridom evaluate aggregate`")
     table = pd.read_parquet(path)
-    table = table[(table["region"] == GLOBAL) & table["metric"].isin(metrics)]
-    columns = ["lead", "variable", "depth", "system", "metric", "value", "low", "high"]
-    return table[columns].astype({"variable": str, "system": str, "metric": str})
+    if not {"value", "low", "high"} <= set(table):
+        raise UserError(
+            f"{path}: columns value, low and high expected, found {', '.join(table)}; run "
+            "`hybridom evaluate aggregate` again"
+        )
+    return table.astype({"region": str, "variable": str, "system": str, "metric": str})
+
+
+def read_skill(layout: Layout) -> pd.DataFrame:
+    """Skill of the model over the whole grid, the baseline in column system.
+
+    Raises:
+        UserError: The table is missing or holds no skill.
+    """
+    prefix = "skill_"
+    table = read_table(layout, SCORES)
+    table = table[(table["region"] == GLOBAL) & table["metric"].str.startswith(prefix)]
+    if table.empty:
+        raise UserError(
+            f"{layout.table(SCORES)}: no rows of metric {prefix}<baseline>; run `hybridom "
+            "evaluate aggregate` again"
+        )
+    return table.assign(system=table["metric"].str.removeprefix(prefix))
 
 
 def drawn_systems(table: pd.DataFrame, *left_out: str) -> list[str]:
@@ -49,11 +80,10 @@ def drawn_systems(table: pd.DataFrame, *left_out: str) -> list[str]:
     return [*found, MODEL]
 
 
-def curve(table: pd.DataFrame, variable: str, depth: float, system: str) -> pd.DataFrame:
-    """Rows of one variable, level and system by ascending lead; `depth` NaN is the whole."""
+def curve(table: pd.DataFrame, variable: str, depth: float) -> pd.DataFrame:
+    """Rows of one variable at one level; `depth` NaN is the whole of it."""
     same_depth = table["depth"].isna() if np.isnan(depth) else table["depth"] == depth
-    keep = (table["variable"] == variable) & (table["system"] == system) & same_depth
-    return table[keep].sort_values("lead")
+    return table[(table["variable"] == variable) & same_depth]
 
 
 def level_depths(table: pd.DataFrame) -> np.ndarray:
@@ -83,35 +113,86 @@ def map_fields(
     Raises:
         UserError: A store or a day is missing, or a lead lies beyond the forecast.
     """
-    check_leads(config)
-    grid, _ = read_grid(layout.grid_file)
-    level = chosen_levels(grid.depth, config.figures.depths)[0]
-    forecast = open_store(layout.forecast_store(start))
-    fields = []
-    for lead in config.figures.leads:
-        day = start + dt.timedelta(lead)
-        made_by = f"hybridom prepare state --year {day.year}"
-        truth = open_store(layout.state_store(day.year))
-        times = truth["time"].values.astype("datetime64[ns]")
-        at = np.flatnonzero(times == np.datetime64(day, "ns"))
-        if len(at) != 1:
-            raise UserError(f"{layout.state_store(day.year)}: no truth of {day}; run `{made_by}`")
-        pair = forecast[variable].sel(lead=lead), truth[variable].isel(time=at[0])
-        if VARIABLES[variable].has_depth:
-            pair = pair[0].isel(depth=level), pair[1].isel(depth=level)
-        fields.append([x.values.astype(np.float64) for x in pair])
-    both = np.array(fields)
-    return grid, level, both[:, 0], both[:, 1]
+    leads = chosen_leads(config)
+    fields = Fields(config, layout, variable, start)
+    both = [(fields.forecast(lead), fields.truth(lead)) for lead in leads]
+    return fields.grid, fields.level, np.array([x for x, _ in both]), np.array([x for _, x in both])
 
 
-def check_leads(config: Any) -> None:
-    """Refuse leads beyond the forecast."""
-    beyond = [lead for lead in config.figures.leads if lead > config.forecast.days]
-    if beyond:
-        raise UserError(
-            f"figures.leads: {beyond[0]} lies beyond forecast.days {config.forecast.days}; "
-            "take it out"
-        )
+class Fields:
+    """One variable of one forecast, its truth and its climatology, on one level.
+
+    Args:
+        config: A `Config` or the `figures` stage's part of it.
+        layout: Paths.
+        variable: Prognostic variable.
+        start: Start date.
+
+    Raises:
+        UserError: The grid or the forecast is missing.
+    """
+
+    def __init__(self, config: Any, layout: Layout, variable: str, start: dt.date) -> None:
+        self.grid, wet = read_grid(layout.grid_file)
+        self.layered = VARIABLES[variable].has_depth
+        self.level = chosen_levels(self.grid.depth, config.figures.depths)[0]
+        self.wet = wet[self.level if self.layered else 0]
+        self._layout, self._variable, self._start = layout, variable, start
+        self._forecast = open_store(layout.forecast_store(start))
+        self._truth: dict[int, xr.Dataset] = {}
+
+    @property
+    def place(self) -> str:
+        """The level for a title, such as `10 m, `; empty for a variable without depth."""
+        return f"{self.grid.depth[self.level]:.0f} m, " if self.layered else ""
+
+    def forecast(self, lead: int) -> np.ndarray:
+        """The forecast (ny, nx) at a lead in days, NaN on land.
+
+        Raises:
+            UserError: The store has no such lead.
+        """
+        if lead not in self._forecast["lead"].values:
+            path = self._layout.forecast_store(self._start)
+            made_by = f"hybridom forecast --start {self._start}"
+            raise UserError(f"{path}: lead {lead} is missing; run `{made_by}`")
+        return self._values(self._forecast, lead=lead)
+
+    def truth(self, lead: int) -> np.ndarray:
+        """The truth (ny, nx) of the valid day, NaN on land.
+
+        Raises:
+            UserError: Its store or the day is missing.
+        """
+        day = self._start + dt.timedelta(lead)
+        path = self._layout.state_store(day.year)
+        if day.year not in self._truth:
+            self._truth[day.year] = open_store(path)
+        store = self._truth[day.year]
+        if (store["time"] == np.datetime64(day, "ns")).sum() != 1:
+            made_by = f"hybridom prepare state --year {day.year}"
+            raise UserError(f"{path}: no truth of {day}; run `{made_by}`")
+        return self._values(store, time=np.datetime64(day, "ns"))
+
+    @cached_property
+    def _climatology(self) -> xr.Dataset:
+        return open_store(self._layout.climatology_store)
+
+    def normal(self, lead: int) -> np.ndarray:
+        """The climatology (ny, nx) of the valid day, NaN on land."""
+        first, second = climatology_rows(self._start + dt.timedelta(lead))
+        fields = [self._values(self._climatology, dayofyear=row + 1) for row in (first, second)]
+        return 0.5 * (fields[0] + fields[1])
+
+    def _values(self, store: xr.Dataset, **where: Any) -> np.ndarray:
+        field = store[self._variable].sel(where)
+        field = field.isel(depth=self.level) if self.layered else field
+        if field.shape != self.wet.shape:
+            raise UserError(
+                f"{self._layout.grid_file}: its grid has {self.wet.shape} rows and columns, a "
+                f"store of {self._variable} has {field.shape}; make the stores again on one grid"
+            )
+        return np.where(self.wet, field.values.astype(np.float64), np.nan)
 
 
 def read_training(layout: Layout) -> pd.DataFrame:

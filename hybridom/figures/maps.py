@@ -6,14 +6,13 @@ import datetime as dt
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hybridom.figures import style
 from hybridom.figures.basemap import draw_field, label_edges, projection
 from hybridom.figures.inputs import map_fields
-from hybridom.figures.registry import map_start
+from hybridom.figures.registry import chosen_leads, map_start
 from hybridom.layout import Layout
 from hybridom.variables import VARIABLES
 
@@ -32,9 +31,9 @@ def figure(config: Any, layout: Layout, variable: str) -> Figure:
     """
     start = map_start(config)
     grid, level, forecast, truth = map_fields(config, layout, variable, start)
-    leads = config.figures.leads
+    leads = chosen_leads(config)
     view = projection(grid)
-    height = _panel_height(grid.periodic, np.ptp(grid.lat_bounds) / np.ptp(grid.lon_bounds))
+    height = panel_height(grid.periodic, np.ptp(grid.lat_bounds) / np.ptp(grid.lon_bounds))
     drawn = Figure(figsize=(style.PAGE_WIDTH, height * len(leads) + 0.95))
     panels = drawn.subplots(len(leads), 3, squeeze=False, subplot_kw={"projection": view})
 
@@ -61,17 +60,17 @@ def figure(config: Any, layout: Layout, variable: str) -> Figure:
     )
     for below, colours, norm, label in bars:
         wide = np.ndim(below) > 0
-        bar = drawn.colorbar(
-            ScalarMappable(norm, colours),
-            ax=below,
+        style.colour_bar(
+            drawn,
+            colours,
+            norm,
+            below,
+            label,
             orientation="horizontal",
-            extend="both",
             shrink=0.55 if wide else 0.9,
             aspect=34 if wide else 28,
             pad=0.04,
         )
-        bar.set_label(label)
-        bar.outline.set_linewidth(0.5)
     place = f"{grid.depth[level]:.0f} m, " if VARIABLES[variable].has_depth else ""
     drawn.suptitle(f"{style.title(variable)}, {place}forecast from {start}", fontsize=9.5)
     return drawn
@@ -81,9 +80,11 @@ def limits(values: np.ndarray, signed: bool) -> Normalize:
     """Colour limits that leave out the outermost values.
 
     Args:
-        values: Fields with NaN on land.
+        values: Fields with NaN on land; nothing but NaN is drawn in any colours.
         signed: Whether the limits are symmetric about zero.
     """
+    if not np.isfinite(values).any():
+        return Normalize(-1.0, 1.0)
     if signed:
         top = float(np.nanpercentile(np.abs(values), PERCENTILES[1]))
         return Normalize(-top, top) if top > 0 else Normalize(-1.0, 1.0)
@@ -91,7 +92,7 @@ def limits(values: np.ndarray, signed: bool) -> Normalize:
     return Normalize(float(low), float(high))
 
 
-def _panel_height(globe: bool, ratio: float) -> float:
+def panel_height(globe: bool, ratio: float) -> float:
     """Height in inches of a row of three panels, title included."""
     # Robinson's projection is 0.507 as high as wide.
     return 0.25 + style.PAGE_WIDTH / 3.1 * (0.507 if globe else float(ratio))

@@ -13,7 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from hybridom.figures import style
 from hybridom.figures.curves import LAYERED
-from hybridom.figures.inputs import MODEL, check_leads, drawn_systems, level_depths, read_scores
+from hybridom.figures.inputs import MODEL, drawn_systems, level_depths, read_scores
+from hybridom.figures.registry import chosen_leads
 from hybridom.layout import Layout
 
 ROWS = (("rmse_mean", "RMSE", 4), ("bias", "Bias", 3))  # metric, name, ticks
@@ -29,8 +30,7 @@ def figure(config: Any, layout: Layout) -> Figure:
         config: A `Config` or the `figures` stage's part of it.
         layout: Paths.
     """
-    check_leads(config)
-    leads = config.figures.leads
+    leads = chosen_leads(config)
     colours = cmocean.cm.haline(np.linspace(0.05, 0.85, len(leads)))
     table = read_scores(layout, [metric for metric, _, _ in ROWS])
     systems = drawn_systems(table, "climatology")

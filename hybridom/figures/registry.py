@@ -1,7 +1,8 @@
 """The figures by name: what each shows, needs and is drawn by.
 
 A new figure is one module of this package with a function `figure(config, layout)` that returns a
-matplotlib figure, and one line in `FIGURES`.
+matplotlib figure, a line in `FIGURES`, and a caption. A film's module has a function
+`film(config, layout, variable)` that returns its frames.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import difflib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hybridom.errors import UserError
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
-Need = Literal["scores", "fields", "training"]
+SCORES = "scores"
+# What is no table: the record of training; one forecast and its truth at a few leads, or at all
+# of them; that and the climatology.
+TRAINING, FIELDS, ROLLOUT, ANOMALIES = "training", "fields", "rollout", "anomalies"
+FEWEST_CELLS = 8  # of a stretch of which a spectrum is taken
+USUAL_LEADS = (1, 10, 30, 60)
 
 
 @dataclass(frozen=True)
@@ -27,15 +33,17 @@ class Figure:
     Attributes:
         module: Module of this package; its caption is `workflow/report/<module>.rst`.
         title: A few words for a list of figures.
-        needs: `scores` (the averaged scores), `fields` (one forecast and its truth) or `training`
-            (the record of the losses).
+        needs: The family of scores whose table is drawn (`scores`, `extremes`, ...), or else
+            `training` (the record of the losses), `fields` (one forecast and its truth at
+            `figures.leads`), `rollout` (the same at all leads) or `anomalies` (that and the
+            climatology).
         variable: Passed to the module's function where it draws one variable.
         levels: The fewest levels of a grid on which the figure means something.
     """
 
     module: str
     title: str
-    needs: Need
+    needs: str
     variable: str | None = None
     levels: int = 1
 
@@ -44,19 +52,43 @@ class Figure:
         """Name of the caption's file."""
         return f"{self.module}.rst"
 
+    @property
+    def moving(self) -> bool:
+        """Whether it is a film."""
+        return self.module == "animation"
+
+
+def _each_variable(module: str, title: str, needs: str) -> dict[str, Figure]:
+    """A figure a prognostic variable."""
+    return {
+        f"{module}_{name}": Figure(module, f"{title} {VARIABLES[name].long_name}", needs, name)
+        for name in PROGNOSTIC
+    }
+
 
 FIGURES: dict[str, Figure] = {
-    "rmse_lead": Figure("rmse_lead", "RMSE against lead", "scores"),
-    "acc_lead": Figure("acc_lead", "Anomaly correlation against lead", "scores"),
-    "bias_lead": Figure("bias_lead", "Bias against lead", "scores"),
-    "activity_lead": Figure("activity_lead", "Variance retained against lead", "scores"),
-    "scorecard": Figure("scorecard", "Scorecard against the best baseline", "scores"),
-    "profiles": Figure("profiles", "Profiles of RMSE and bias", "scores", levels=2),
-    "training_curves": Figure("training_curves", "Training curves", "training"),
-    **{
-        f"maps_{name}": Figure("maps", f"Maps of {VARIABLES[name].long_name}", "fields", name)
-        for name in PROGNOSTIC
-    },
+    "rmse_lead": Figure("rmse_lead", "RMSE against lead", SCORES),
+    "skill_lead": Figure("skill_lead", "Skill over the baselines against lead", SCORES),
+    "acc_lead": Figure("acc_lead", "Anomaly correlation against lead", SCORES),
+    "bias_lead": Figure("bias_lead", "Bias against lead", SCORES),
+    "activity_lead": Figure("activity_lead", "Variance retained against lead", SCORES),
+    "scorecard": Figure("scorecard", "Scorecard against each baseline", SCORES),
+    "profiles": Figure("profiles", "Profiles of RMSE and bias", SCORES, levels=2),
+    "extremes_lead": Figure("extremes_lead", "Scores of extremes against lead", "extremes"),
+    "heatwaves_lead": Figure("heatwaves_lead", "Marine heatwaves against lead", "heatwaves"),
+    "derived_lead": Figure("derived_lead", "Errors of derived quantities", "derived"),
+    "budgets": Figure("budgets", "Change of the ocean's content", "budgets"),
+    "spectra": Figure("spectra", "Spectra by wavelength", "spectra"),
+    "effective_resolution_lead": Figure(
+        "effective_resolution_lead", "Effective resolution against lead", "spectra"
+    ),
+    "drift_lead": Figure("drift_lead", "Separation of drifting particles", "drift"),
+    "training_curves": Figure("training_curves", "Training curves", TRAINING),
+    "efficiency": Figure("efficiency", "Cost of training and what it bought", TRAINING),
+    **_each_variable("maps", "Maps of", FIELDS),
+    "zoom": Figure("zoom", "Temperature, speed and vorticity of a region", FIELDS),
+    **_each_variable("hovmoeller", "Longitude against lead of", ANOMALIES),
+    **_each_variable("animation", "Film of", ROLLOUT),
 }
 
 
@@ -66,8 +98,38 @@ def figure_names(config: Any) -> list[str]:
     Args:
         config: A `Config` or the `figures` stage's part of it.
     """
-    levels = len(config.grid.depths)
-    return [name for name, figure in FIGURES.items() if levels >= figure.levels]
+    return [name for name, figure in FIGURES.items() if _is_drawn(figure, config)]
+
+
+def _is_drawn(figure: Figure, config: Any) -> bool:
+    """Whether the grid, the families of scores and the options give this figure."""
+    chosen = config.figures
+    if len(config.grid.depths) < figure.levels:
+        return False
+    if figure.needs not in (
+        SCORES,
+        *config.evaluation.families,
+        TRAINING,
+        FIELDS,
+        ROLLOUT,
+        ANOMALIES,
+    ):
+        return False
+    if figure.needs == "spectra":
+        return _stretch_cells(config) >= FEWEST_CELLS
+    if figure.module == "zoom":
+        return zoom_box(config) is not None
+    if figure.module == "hovmoeller":
+        (south, north), box = chosen.hovmoeller.lat, config.grid.lat
+        return figure.variable in chosen.hovmoeller.variables and south < box[1] and north > box[0]
+    return not figure.moving or figure.variable in chosen.animation.variables
+
+
+def _stretch_cells(config: Any) -> int:
+    """Cells of a stretch of which spectra are taken."""
+    grid = config.grid
+    columns = round((grid.lon[1] - grid.lon[0]) / grid.resolution)
+    return min(round(config.evaluation.spectra.segment / grid.resolution), columns)
 
 
 def figure_inputs(name: str, config: Any, layout: Layout) -> list[Path]:
@@ -82,18 +144,20 @@ def figure_inputs(name: str, config: Any, layout: Layout) -> list[Path]:
         UserError: There is no figure of this name.
     """
     needs = _entry(name, config).needs
-    if needs == "scores":
-        return [layout.scores_parquet]
-    if needs == "training":
+    if needs == TRAINING:
         return [layout.train_log]
+    if needs not in (FIELDS, ROLLOUT, ANOMALIES):
+        return [layout.table(needs)]
     start = map_start(config)
-    years = sorted({(start + dt.timedelta(lead)).year for lead in config.figures.leads})
-    truth = [layout.state_manifest(year) for year in years]
-    return [layout.grid_file, layout.forecast_manifest(start), *truth]
+    leads = chosen_leads(config) if needs == FIELDS else tuple(range(config.forecast.days + 1))
+    years = sorted({(start + dt.timedelta(lead)).year for lead in leads})
+    found = [layout.grid_file, layout.forecast_manifest(start)]
+    found += [layout.state_manifest(year) for year in years]
+    return [*found, layout.climatology_manifest] if needs == ANOMALIES else found
 
 
 def figure_outputs(name: str, config: Any, layout: Layout) -> list[Path]:
-    """Files that `draw` writes, one a format.
+    """Files that `draw` writes, one a format; of a film, one.
 
     Args:
         name: Name of the figure.
@@ -103,13 +167,42 @@ def figure_outputs(name: str, config: Any, layout: Layout) -> list[Path]:
     Raises:
         UserError: There is no figure of this name.
     """
-    _entry(name, config)
-    return [layout.figures_dir / f"{name}.{kind}" for kind in config.figures.formats]
+    moving = _entry(name, config).moving
+    kinds = (config.figures.animation.format,) if moving else config.figures.formats
+    return [layout.figures_dir / f"{name}.{kind}" for kind in kinds]
 
 
 def map_start(config: Any) -> dt.date:
     """Start date of the forecast that is mapped."""
     return config.figures.start or config.forecast.start_dates()[0]
+
+
+def chosen_leads(config: Any) -> tuple[int, ...]:
+    """Leads of maps, profiles and spectra.
+
+    Raises:
+        UserError: One of them lies beyond the forecast.
+    """
+    days = config.forecast.days
+    if config.figures.leads is None:
+        return tuple(lead for lead in USUAL_LEADS if lead <= days)
+    beyond = [lead for lead in config.figures.leads if lead > days]
+    if beyond:
+        raise UserError(f"figures.leads: {beyond[0]} lies beyond forecast.days {days}; take it out")
+    return tuple(config.figures.leads)
+
+
+def zoom_box(config: Any) -> tuple[float, float, float, float] | None:
+    """The box seen from near: the chosen one, else the first region that is no whole zone.
+
+    Returns:
+        South, north, west and east in degrees; None where every region goes around the globe.
+    """
+    chosen, regions = config.figures.zoom, config.evaluation.regions
+    if chosen is not None:
+        return regions[chosen] if isinstance(chosen, str) else chosen
+    near = [box for box in regions.values() if abs(box[3] - box[2]) < 360.0]
+    return near[0] if near else None
 
 
 def draw(name: str, config: Any, layout: Layout) -> list[Path]:
@@ -134,7 +227,13 @@ def draw(name: str, config: Any, layout: Layout) -> list[Path]:
     module = importlib.import_module(f"hybridom.figures.{entry.module}")
     arguments = () if entry.variable is None else (entry.variable,)
     with style.context():
-        style.save(module.figure(config, layout, *arguments), outputs, config.figures.dpi)
+        if entry.moving:
+            film = importlib.import_module("hybridom.figures.film")
+            film.save(
+                module.film(config, layout, *arguments), outputs[0], config.figures.animation.fps
+            )
+        else:
+            style.save(module.figure(config, layout, *arguments), outputs, config.figures.dpi)
     return outputs
 
 

@@ -1,4 +1,4 @@
-"""The model's RMSE against the best baseline, by variable, level and lead."""
+"""The model's skill over each baseline, by variable, level and lead."""
 
 from __future__ import annotations
 
@@ -7,86 +7,133 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hybridom.figures import style
-from hybridom.figures.curves import FLAT, LAYERED
-from hybridom.figures.inputs import MODEL, read_scores
+from hybridom.figures.curves import LAYERED
+from hybridom.figures.inputs import level_depths, read_skill
 from hybridom.layout import Layout
+from hybridom.variables import PROGNOSTIC
 
 LIMIT = 50.0  # per cent, either way
+COLOURS: Colormap = style.DIFFERENCE.reversed()  # blue where the model is better
+HATCH = "//////"
+MOST_LABELS = 12  # of levels in a panel
 
 
 def figure(config: Any, layout: Layout) -> Figure:
-    """A panel a variable, a row a level, a column a lead; blue where the model is better.
+    """A column a baseline, a row of panels a variable; in them a row a level, a column a lead.
 
-    Colours show the model's `rmse_mean` over the smallest of the baselines', less one, in per cent.
-    The top row of a layered variable is the whole of it.
+    Colours show one minus the model's `rmse_mean` over the baseline's, in per cent; cells whose
+    interval holds zero are hatched. The top row of a layered variable is the whole of it.
 
     Args:
         config: A `Config` or the `figures` stage's part of it.
         layout: Paths.
     """
-    table = read_scores(layout, ["rmse_mean"])
+    table = read_skill(layout)
+    baselines = list(table["system"].unique())
     norm = Normalize(-LIMIT, LIMIT)
-    levels = table["depth"].nunique()
-    tall = 0.13 * (levels + 1)
-    drawn = Figure(figsize=(style.PAGE_WIDTH, 2 * tall + 2.2))
-    mosaic = [LAYERED[:2], LAYERED[2:], [FLAT, "key"]]
-    panels = drawn.subplot_mosaic(mosaic, height_ratios=[tall, tall, 0.26])  # type: ignore[arg-type]
-    key = panels.pop("key")
-    letters = style.letters()
-    for variable, axes in panels.items():
-        percent = relative_rmse(table[table["variable"] == variable])
-        draw_card(axes, percent, norm)
-        style.heading(axes, next(letters), style.title(str(variable)))
-    bar = drawn.colorbar(
-        ScalarMappable(norm, style.DIFFERENCE), cax=key, orientation="horizontal", extend="both"
+    tall = float(np.clip(0.115 * (len(level_depths(table)) + 1), 0.5, 1.9))
+    heights = [tall if name in LAYERED else 0.2 for name in PROGNOSTIC]
+    width = style.PAGE_WIDTH * max(len(baselines), 2) / 3
+    drawn = Figure(figsize=(width, sum(heights) + 0.38 * len(heights) + 0.85))
+    panels = drawn.subplots(
+        len(heights), len(baselines), squeeze=False, sharex=True, height_ratios=heights
     )
-    bar.set_label("RMSE of the model over that of the best baseline, minus one (%)")
-    bar.outline.set_linewidth(0.5)
+    letters = style.letters()
+    for (row, column), axes in np.ndenumerate(panels):
+        variable, baseline = PROGNOSTIC[row], baselines[column]
+        rows = table[(table["variable"] == variable) & (table["system"] == baseline)]
+        draw_card(axes, *skill_cells(rows), norm, labelled=column == 0)
+        name = style.system_name(baseline).lower()
+        style.heading(axes, next(letters), f"{style.NAMES[variable]} vs. {name}")
+    for axes in panels[-1]:
+        axes.set_xlabel("Lead (days)")
+    style.colour_bar(
+        drawn,
+        COLOURS,
+        norm,
+        panels,
+        "Skill of the model (%); hatched: not told apart from none",
+        orientation="horizontal",
+        aspect=50,
+        shrink=0.6,
+        pad=0.01,
+    )
     return drawn
 
 
-def relative_rmse(table: pd.DataFrame) -> pd.DataFrame:
-    """RMSE of the model over the best baseline's, minus one, in per cent.
+def skill_cells(rows: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Skill of one variable over one baseline, and where its interval holds zero.
 
     Args:
-        table: `rmse_mean` of one variable, columns lead, depth, system, value.
+        rows: Columns lead, depth, value, low and high; values as a fraction of one.
 
     Returns:
-        A row a level (index depth, NaN for the whole variable, first), a column a lead.
+        Per cent, a row a level (index depth, NaN for the whole variable, first), a column a lead;
+        and bool of the same shape, False where there is no interval.
     """
-    depth = table["depth"].fillna(-1.0)
-    wide = table.assign(depth=depth).pivot(
-        index=["depth", "lead"], columns="system", values="value"
+    depth = rows["depth"].fillna(-1.0)
+    wide = rows.assign(depth=depth).pivot(
+        index="depth", columns="lead", values=["value", "low", "high"]
     )
-    best = wide.drop(columns=MODEL).min(axis=1)
-    percent = (100.0 * (wide[MODEL] / best - 1.0)).unstack("lead").sort_index()
+    wide = wide.sort_index()
+    unsure = (wide["low"] <= 0.0).to_numpy() & (wide["high"] >= 0.0).to_numpy()
+    percent = 100.0 * wide["value"]
     percent.index = percent.index.where(percent.index >= 0.0, np.nan)
-    return percent
+    return percent, unsure
 
 
-def draw_card(axes: Axes, percent: pd.DataFrame, norm: Normalize) -> None:
+def draw_card(
+    axes: Axes, percent: pd.DataFrame, unsure: np.ndarray, norm: Normalize, labelled: bool
+) -> None:
     """Cells of one variable, the shallowest on top."""
     leads = percent.columns.to_numpy()
     rows = np.arange(len(percent) + 1)
     edges = np.concatenate([leads - 0.5, [leads[-1] + 0.5]])
-    axes.pcolormesh(
-        edges, rows, percent.to_numpy(), cmap=style.DIFFERENCE, norm=norm, rasterized=True
+    axes.pcolormesh(edges, rows, percent.to_numpy(), cmap=COLOURS, norm=norm, rasterized=True)
+    axes.add_collection(
+        PolyCollection(
+            _runs(unsure, edges),
+            hatch=HATCH,
+            facecolor="none",
+            edgecolor="none",
+            hatchcolor="#4A4A4A",
+            linewidth=0.0,
+        )
     )
     axes.invert_yaxis()
     axes.grid(False)
+    axes.set_facecolor(style.LAND)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-    axes.set_xlabel("Lead (days)")
-    if len(percent) == 1:
-        axes.set_yticks([])
-        return
-    names = ["all" if np.isnan(depth) else f"{depth:.0f}" for depth in percent.index]
-    axes.set_yticks(rows[:-1] + 0.5, names, fontsize=6.0)
     axes.tick_params(axis="y", length=0)
+    axes.set_yticks([])
+    if len(percent) == 1:
+        return
     axes.axhline(1.0, color="white", linewidth=2.0)
-    axes.set_ylabel("Depth (m)")
+    if labelled:
+        names = ["all" if np.isnan(depth) else f"{depth:.0f}" for depth in percent.index]
+        every = -(-len(names) // MOST_LABELS)
+        shown = [0, *range(1 if every == 1 else every, len(names), every)]
+        axes.set_yticks([row + 0.5 for row in shown], [names[n] for n in shown], fontsize=5.5)
+        axes.set_ylabel("Depth (m)")
+
+
+def _runs(cells: np.ndarray, edges: np.ndarray) -> list[list[tuple[float, float]]]:
+    """Corners of the stretches of neighbouring cells in each row; far fewer than the cells.
+
+    Args:
+        cells: bool (rows, columns).
+        edges: Of the columns (columns + 1,).
+    """
+    padded = np.pad(cells, ((0, 0), (1, 1))).astype(np.int8)
+    rows, places = np.nonzero(np.diff(padded, axis=1))
+    found = []
+    for row, first, last in zip(rows[::2], places[::2], places[1::2], strict=True):
+        west, east = float(edges[first]), float(edges[last])
+        found.append([(west, row), (east, row), (east, row + 1.0), (west, row + 1.0)])
+    return found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Literal
+from typing import Any, Literal
 
 import cmocean
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from hybridom.variables import VARIABLES
@@ -33,6 +36,9 @@ LINES: dict[str, Literal["-", "--", ":", "-."]] = {
     "climatology": ":",
     "damped_persistence": "-.",
 }
+TRUTH = "truth"  # a system of some tables, drawn beneath the others
+TRUTH_COLOUR = "#222222"
+REFERENCE = "#9A9A9A"  # thin lines at a value that means something
 VARIABLE_COLOURS = {
     "thetao": "#D55E00",
     "so": "#009E73",
@@ -51,6 +57,7 @@ NAMES = {
     "vo": "Northward vel.",
     "zos": "Sea level",
 }
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 UNITS = {"degrees_C": "°C", "1e-3": "psu", "m s-1": "m s⁻¹", "m": "m"}
 
 MAPS = {
@@ -119,6 +126,24 @@ def save(figure: Figure, paths: Iterable[Path], dpi: int) -> None:
         os.replace(temporary, path)
 
 
+def colour_bar(
+    figure: Figure, colours: Colormap, norm: Normalize, axes: Any, label: str, **look: Any
+) -> None:
+    """A bar of the colours of some panels.
+
+    Args:
+        figure: The figure.
+        colours: Colour map.
+        norm: Its limits.
+        axes: Panels from which it takes its room.
+        label: Words beside it.
+        look: Further keywords of `Figure.colorbar`; both ends are open unless `extend` is given.
+    """
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, **{"extend": "both", **look})
+    bar.set_label(label)
+    bar.outline.set_linewidth(0.5)
+
+
 def title(variable: str) -> str:
     """Name of a variable for a heading."""
     return VARIABLES[variable].long_name.capitalize()
@@ -129,9 +154,40 @@ def system_name(system: str) -> str:
     return system.replace("_", " ").capitalize()
 
 
+def look(system: str) -> dict[str, Any]:
+    """Colour, line and order of a system's curve, as keywords of `Axes.plot`."""
+    if system == TRUTH:
+        return {"color": TRUTH_COLOUR, "linestyle": "-", "linewidth": 2.4, "zorder": 1.8}
+    return {"color": COLOURS[system], "linestyle": LINES[system], "zorder": 2.0}
+
+
 def unit(variable: str) -> str:
     """Unit of a variable for a label."""
     return UNITS[VARIABLES[variable].units]
+
+
+def scaled(units: str, largest: float) -> tuple[float, str]:
+    """A power of ten by which values are divided for an axis, and the unit that results.
+
+    Args:
+        units: CF units of the values.
+        largest: The largest of their magnitudes.
+
+    Returns:
+        1 and the unit itself where plain numbers are short, else a power of a thousand.
+    """
+    unit = UNITS.get(units) or re.sub(
+        r"([A-Za-z])(-?\d+)", lambda found: found[1] + found[2].translate(SUPERSCRIPT), units
+    )
+    if not largest > 0.0 or 0.01 <= largest < 1e4:
+        return 1.0, unit
+    power = 3 * math.floor(math.log10(largest) / 3)
+    return 10.0**power, f"10{str(power).translate(SUPERSCRIPT)} {unit}"
+
+
+def sentence(words: str) -> str:
+    """Words with a capital at the beginning."""
+    return words[:1].upper() + words[1:]
 
 
 def letters() -> Iterator[str]:

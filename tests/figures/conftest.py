@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import socket
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hybridom.config.output import FamilyName
 from hybridom.evaluation.scores import aggregate, evaluate_start
 from hybridom.figures import draw, figure_names
 from hybridom.variables import PROGNOSTIC
 from tests.evaluation import synthetic as synthetic_world
+from tests.figures import tables
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,8 @@ def training_record(steps=40):
         columns[name] = rng.uniform(0.5, 2.0, steps)
     for name in ("ilap", "state"):
         columns[f"update_ratio_{name}"] = rng.uniform(1e-4, 2e-3, steps)
+    columns["samples_per_second"] = 8.0 / columns["days"] + 0.2 * rng.random(steps)
+    columns["data_wait"] = 0.05 + 0.02 * rng.random(steps)
     for name in PROGNOSTIC:
         for lead in (1, 4):
             scores = {"rmse": np.exp(-step / 30) / lead, "acc": step / 50 / lead}
@@ -40,13 +45,31 @@ def training_record(steps=40):
     return pd.DataFrame(columns)
 
 
+def with_families(config):
+    """The configuration with every family of scores, and stretches that fit the coarse grid."""
+    evaluation = config.evaluation
+    spectra = evaluation.spectra.model_copy(update={"segment": 360.0})
+    update = {"families": get_args(FamilyName), "spectra": spectra}
+    return config.model_copy(update={"evaluation": evaluation.model_copy(update=update)})
+
+
+def altered(config, **figures):
+    """The configuration with other plotting options."""
+    return config.model_copy(update={"figures": config.figures.model_copy(update=figures)})
+
+
 @pytest.fixture(scope="session")
 def scored(synthetic, tmp_path_factory):
-    """A world with scores and a record of training."""
+    """A world with scores of its forecasts, invented tables of the other families, and a record
+    of training."""
     world = synthetic.make_world(tmp_path_factory.mktemp("figures"))
     for start in world.config.forecast.start_dates():
         evaluate_start(world.config, world.layout, start)
     aggregate(world.config, world.layout)
+    world.config = with_families(world.config)
+    for family, make in tables.TABLES.items():
+        if family != "scores":
+            make(world.config).to_parquet(world.layout.table(family), index=False)
     world.layout.train_log.parent.mkdir(parents=True)
     training_record().to_csv(world.layout.train_log, index=False)
     return world

@@ -12,6 +12,7 @@ from hybridom.config import STAGES, load, narrow
 from hybridom.errors import UserError
 from hybridom.figures import FIGURES, figure_inputs, figure_names, figure_outputs
 from hybridom.layout import Layout
+from hybridom.page.themes import table_caption, theme
 from hybridom.twin.states import packaged_state
 
 # With `--sdm conda`, jobs run in this environment; without, they find `hybridom` and `torchrun`
@@ -102,6 +103,8 @@ LOGS = f"logs/{CONFIG.experiment}"
 BENCHMARKS = f"benchmarks/{CONFIG.experiment}"
 # What is fetched takes days to arrive: its years are prepared as they come, after the first.
 CHECKED_FIRST = CONFIG.periods.years[: 1 if CONFIG.source.kind == "download" else None]
+# Kinds of scores, each with a table of its own; that of the fields is always there.
+FAMILIES_SCORED = ("scores", *CONFIG.evaluation.families)
 FIRST_CHECKS = [layout.check_report(year) for year in CHECKED_FIRST]
 
 
@@ -167,18 +170,37 @@ def damping_file(wildcards):
     return layout.damping if "damped_persistence" in CONFIG.evaluation.baselines else []
 
 
+def thresholds_file(wildcards):
+    """The thresholds of extremes, where a family of scores asks for them."""
+    return layout.percentiles_manifest if CONFIG.evaluation.needs_thresholds else []
+
+
 def marked_for_report(figure):
     """Files of one figure; the first that a browser shows goes into the report."""
     files = figure_outputs(figure, CONFIG, layout)
-    shown = next((file for file in files if file.suffix in (".png", ".svg")), files[0])
+    shown = next((file for file in files if file.suffix in (".png", ".svg", ".gif")), files[0])
     entry = FIGURES[figure]
     marked = report(
         shown,
         caption=f"../report/{entry.caption}",
         category="Figures",
+        subcategory=theme(entry.module),
         labels={"figure": entry.title},
     )
     return [marked if file == shown else file for file in files]
+
+
+def marked_table(family):
+    """The CSV of one family; that of the fields is too large for the report and stays out."""
+    table = layout.table(family).with_suffix(".csv")
+    if family == "scores":
+        return table
+    return report(
+        table,
+        caption=f"../report/{table_caption(family)}",
+        category="Tables",
+        labels={"table": family},
+    )
 
 
 # --- resources

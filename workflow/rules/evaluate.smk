@@ -33,15 +33,16 @@ rule evaluate_start:
         truth=forecast_stores,
         climatology=layout.climatology_manifest,
         damping=damping_file,
+        thresholds=thresholds_file,
     output:
-        layout.scores(START),
+        [layout.scores(START, family) for family in FAMILIES_SCORED],
     log:
         f"{LOGS}/evaluate/{{start}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{{start}}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 1 if STATE_MB < 20 else 4
     resources:
         mem_mb=memory(50),
         runtime=minutes(20, per_state=2),
@@ -53,19 +54,18 @@ rule aggregate_scores:
     "Average the scores over the start dates; write the tables and the summary."
     input:
         config=layout.stage_config("evaluate"),
-        scores=[layout.scores(start) for start in CONFIG.forecast.start_dates()],
+        scores=[
+            layout.scores(start, family)
+            for start in CONFIG.forecast.start_dates()
+            for family in FAMILIES_SCORED
+        ],
     output:
-        table=report(
-            layout.scores_table,
-            caption="../report/scores.rst",
-            category="Scores",
-            labels={"table": "all scores"},
-        ),
-        parquet=layout.scores_parquet,
+        parquet=[layout.table(family) for family in FAMILIES_SCORED],
+        tables=[marked_table(family) for family in FAMILIES_SCORED],
         skill=report(
             layout.skill_table,
             caption="../report/skill.rst",
-            category="Scores",
+            category="Tables",
             labels={"table": "skill"},
         ),
         summary=report(

@@ -19,7 +19,7 @@ for figure in figure_names(CONFIG):
         threads: 1
         resources:
             mem_mb=memory(20),
-            runtime=minutes(20),
+            runtime=minutes(20, per_state=0.2),
         params:
             figure=figure,
         shell:
