@@ -64,6 +64,8 @@ _BUDGETS = (
     Quantity("kinetic_energy", "kinetic energy", "J"),
 )
 
+_TOGETHER = Quantity("all_normalised", "all variables, normalised", "1")
+
 # Heat contents of layers, which the configuration names, come besides: `heat_content`.
 QUANTITIES: dict[str, Quantity] = {q.name: q for q in _FIELDS}
 BUDGETS: dict[str, Quantity] = {q.name: q for q in _BUDGETS}
@@ -80,7 +82,7 @@ def heat_content(top: float, bottom: float) -> Quantity:
 
 
 def quantity(name: str) -> Quantity:
-    """The quantity of a name in the tables `derived` or `budgets`.
+    """The quantity of a name in a table of scores that is no variable of the state.
 
     Raises:
         KeyError: There is none.
@@ -88,4 +90,4 @@ def quantity(name: str) -> Quantity:
     layer = _HEAT_CONTENT.fullmatch(name)
     if layer:
         return heat_content(float(layer["top"]), float(layer["bottom"]))
-    return (QUANTITIES | BUDGETS)[name]
+    return (QUANTITIES | BUDGETS | {_TOGETHER.name: _TOGETHER})[name]

@@ -62,6 +62,7 @@ def test_every_stage_has_its_command():
         ("bench", "train"),
         ("bench", "loader"),
         ("bench", "prepare"),
+        ("bench", "evaluate"),
     }
     expected |= {("store", name) for name in ("check", "info", "repair")}
     expected |= {("evaluate", name) for name in ("damping", "start", "aggregate")}

@@ -53,6 +53,12 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         help="percentiles.zarr, for extremes and heatwaves",
     )
     parser.add_argument(
+        "--statistics",
+        type=Path,
+        metavar="FILE",
+        help="statistics.nc, for scores of all variables together",
+    )
+    parser.add_argument(
         "--interpolate-truth",
         action="store_true",
         help="take the truth to the forecast's grid where they differ",
@@ -179,7 +185,8 @@ def run_files(args: argparse.Namespace) -> None:
 
         chosen = None if args.baselines is None else tuple(args.baselines)
         name = args.name or stores[0].stem
-        wanted = Wanted(name, output, settings(args), chosen, args.thresholds)
+        given = args.thresholds, args.statistics
+        wanted = Wanted(name, output, settings(args), chosen, *given)
         evaluate_files(files(args, stores), wanted)
 
 
@@ -189,7 +196,7 @@ def folder(args: argparse.Namespace, stores: Sequence[Path]) -> Path:
 
 
 def _refuse_for_members(args: argparse.Namespace) -> None:
-    for key in ("climatology", "damping", "thresholds", "baselines", "families"):
+    for key in ("climatology", "damping", "thresholds", "statistics", "baselines", "families"):
         if getattr(args, key):
             raise UserError(
                 f"--{key}: scores of ensembles use none; leave it out, or score the members one by "

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 import numpy as np
 
 from hybridom.errors import UserError
+from hybridom.evaluation.normalised import Scales, read_scales
 from hybridom.evaluation.reading import Buffers, Take
 from hybridom.evaluation.regions import Regions, region_weights
 from hybridom.evaluation.stores import Climatology, ForecastStore, Truth
@@ -78,6 +79,7 @@ class Case:
         climatology: The climatology of a day, or None.
         systems: What is scored: the model first, then the baselines.
         thresholds: Thresholds of extremes, or None.
+        scales: Standard deviation of each variable by level, or None.
         ahead: Days that `each_day` reads before they are asked for, in threads; 0 where truth,
             climatology or model may not be read from several threads.
         threads: Threads that read and score; None for one a core, 8 at most.
@@ -93,6 +95,7 @@ class Case:
     climatology: Daily | None
     systems: Mapping[str, System]
     thresholds: Thresholds | None = None
+    scales: Scales | None = None
     ahead: int = 0
     threads: int | None = None
 
@@ -188,8 +191,8 @@ def open_case(config: Any, layout: Layout, start: dt.date, threads: int | None =
         threads: Threads that read and score; None for one a core, 8 at most.
 
     Raises:
-        UserError: A store, the damping or the thresholds are missing, incomplete, or not aligned
-            with the others; a region is unknown or holds no water.
+        UserError: A store, the damping, the statistics or the thresholds are missing, incomplete,
+            or not aligned with the others; a region is unknown or holds no water.
     """
     grid, wet = read_grid(layout.grid_file)
     boxes, named = config.evaluation.regions, config.evaluation.named_regions
@@ -199,9 +202,10 @@ def open_case(config: Any, layout: Layout, start: dt.date, threads: int | None =
     forecast = ForecastStore(layout, grid, wet, start, days)
     truth, climatology = Truth(layout, grid, wet), Climatology(layout, grid, wet)
     scored = systems(config, layout, grid, forecast, climatology, take)
-    needed = {"extremes", "heatwaves"} & set(config.evaluation.families)
+    needed = config.evaluation.needs_thresholds
     thresholds = open_thresholds(config, layout, grid, wet) if needed else None
+    scales = read_scales(layout.statistics_file, grid)
     return Case(
         *(start, days, grid, wet, regions, PROGNOSTIC, Stored(truth, take)),
-        *(Stored(climatology, take), scored, thresholds, AHEAD, threads),
+        *(Stored(climatology, take), scored, thresholds, scales, AHEAD, threads),
     )

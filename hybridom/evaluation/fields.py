@@ -11,6 +11,7 @@ import pandas as pd
 from hybridom.data.stores.threads import shared_pool
 from hybridom.evaluation.bootstrap import Means
 from hybridom.evaluation.case import Case, Day
+from hybridom.evaluation.normalised import all_normalised
 from hybridom.evaluation.regions import Regions
 from hybridom.evaluation.sums import FieldSums
 from hybridom.evaluation.systems import Anomalies
@@ -66,7 +67,8 @@ class FieldScores:
         `depth` is NaN in the rows of a whole variable: that of zos, and for the others all levels
         together weighted by volume. `value` is NaN where a metric is undefined: the anomaly
         correlation of the climatology, and levels without a wet cell in a region. Without a
-        climatology there are only the metrics `OF_ERRORS`.
+        climatology there are only the metrics `OF_ERRORS`. With scales, rows of all variables
+        together follow (`normalised`).
         """
         case = self._case
         metrics = OF_ERRORS if case.climatology is None else tuple(METRICS)
@@ -74,6 +76,9 @@ class FieldScores:
         tables = [
             score_table(name, np.stack(sums, axis=1), *shared) for name, sums in self._sums.items()
         ]
+        if case.scales is not None:
+            together = pd.concat(tables, ignore_index=True)
+            tables.append(all_normalised(together, case.scales, case.grid.depth))
         return pd.concat(tables, ignore_index=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -92,19 +93,42 @@ def aggregate(config: Any, layout: Layout) -> None:
     """
     starts = config.forecast.start_dates()
     _require_systems(config, layout, starts[0])
+    write_averages(config.experiment, layout, config.evaluation, starts)
+
+
+def write_averages(
+    name: str,
+    layout: Layout,
+    settings: Any,
+    starts: Sequence[dt.date],
+    about: Mapping[str, object] | None = None,
+) -> None:
+    """Write the tables over all start dates, and with baselines the skill table and its page.
+
+    Args:
+        name: Of what was scored, for the page.
+        layout: Paths.
+        settings: The `EvaluationConfig`.
+        starts: Start dates, ascending.
+        about: Attributes of the Parquet tables.
+
+    Raises:
+        UserError: The scores of a start date are missing, or have other rows than the first.
+    """
     tables = {}
-    for name in families(config.evaluation):
-        paths = [layout.scores(start, name) for start in starts]
-        tables[name] = average(FAMILIES[name], paths, config.evaluation.bootstrap)
-        write_parquet(tables[name], layout.table(name))
-        write_csv(tables[name], layout.table(name).with_suffix(".csv"))
-        log.info(
-            "%s: %d scores over %d start dates", layout.table(name), len(tables[name]), len(starts)
-        )
+    for family in families(settings):
+        paths = [layout.scores(start, family) for start in starts]
+        table = tables[family] = average(FAMILIES[family], paths, settings.bootstrap)
+        table.attrs = dict(about or {})
+        write_parquet(table, layout.table(family))
+        write_csv(table, layout.table(family).with_suffix(".csv"))
+        log.info("%s: %d scores over %d start dates", layout.table(family), len(table), len(starts))
+    if not settings.baselines:
+        log.warning("no baseline: neither %s nor a page is written", layout.skill_table.name)
+        return
     skill = skill_table(tables[SCORES])
     write_csv(skill, layout.skill_table)
-    page = summary_page(tables[SCORES], skill, config.experiment, len(starts))
-    write_text(page, layout.summary)
+    write_text(summary_page(tables[SCORES], skill, name, len(starts)), layout.summary)
 
 
 def _require_systems(config: Any, layout: Layout, start: dt.date) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from hybridom.evaluation.skill import baselines, level_name, rmse_by_system
 from hybridom.evaluation.systems import MODEL
-from hybridom.variables import VARIABLES
+from hybridom.quantities import Quantity, quantity
+from hybridom.variables import VARIABLES, Variable
 
 # What the page says of each baseline; its letter is a class of the style below.
 BASELINES = {
@@ -154,7 +155,7 @@ def _strip(wide: pd.DataFrame) -> str:
     for (variable, depth), curve in wide.groupby(
         ["variable", "depth"], sort=False, dropna=False, observed=True
     ):
-        units = VARIABLES[str(variable)].units
+        units = _described(variable).units
         rows_by_lead = curve.sort_values("lead").itertuples()
         cells = [_cell(row, systems, units if np.isnan(depth) else None) for row in rows_by_lead]
         label = f"{_name(variable)}, {level_name(str(variable), float(depth))}"
@@ -179,4 +180,9 @@ def _cell(row: Any, systems: list[str], units: str | None) -> str:
 
 
 def _name(variable: object) -> str:
-    return escape(VARIABLES[str(variable)].long_name.capitalize())
+    return escape(_described(variable).long_name.capitalize())
+
+
+def _described(variable: object) -> Variable | Quantity:
+    name = str(variable)
+    return VARIABLES[name] if name in VARIABLES else quantity(name)

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from hybridom.config import Config, validate
+from hybridom.data.statistics import write_statistics
 from hybridom.evaluation.damping import write_damping
 from hybridom.grid import Grid, write_grid
 from hybridom.layout import Layout
@@ -34,10 +35,19 @@ class World:
     forecasts: dict[dt.date, Fields]
     damping: Fields
     first_day: dt.date
+    thresholds: Fields
 
     def on(self, day: dt.date) -> int:
         """Index of a day in `truth`."""
         return (day - self.first_day).days
+
+    @property
+    def scales(self) -> Fields:
+        """Standard deviations by level, another one for each variable and level."""
+        return {
+            name: (n + 1.0) + 0.1 * np.arange(self.grid.nz if VARIABLES[name].has_depth else 1)
+            for n, name in enumerate(PROGNOSTIC)
+        }
 
 
 def make_config(
@@ -104,7 +114,10 @@ def make_world(
         forecasts[start] = {name: truth[name][span] + 0.5 * noise[name] for name in PROGNOSTIC}
     forecasts = on_all(forecasts, on_land)
     damping = _damping(rng, grid, config.forecast.days)
-    world = World(config, layout, grid, wet, truth, climatology, forecasts, damping, START)
+    thresholds = make_thresholds(config, grid, wet)
+    world = World(
+        *(config, layout, grid, wet, truth, climatology, forecasts, damping, START, thresholds)
+    )
     write_world(world)
     return world
 
@@ -127,8 +140,45 @@ def _damping(rng: np.random.Generator, grid: Grid, days: int) -> Fields:
     return {name: rng.uniform(-0.2, 1.0, (days, n)) for name, n in levels.items()}
 
 
+def make_thresholds(config: Config, grid: Grid, wet: np.ndarray) -> Fields:
+    """Thresholds (365, p, [levels,] ny, nx) that a fifth or so of the default fields exceed."""
+    rng, levels = np.random.default_rng(7), threshold_levels(config, grid)
+    found = {}
+    for name in PROGNOSTIC:
+        cells = wet[levels] if VARIABLES[name].has_depth else wet[0]
+        above = np.linspace(0.0, 1.0, len(config.extremes.percentiles))
+        values = rng.normal(2.5, 1.0, (365, 1, *cells.shape)) + above.reshape(-1, *[1] * cells.ndim)
+        found[name] = np.where(cells, values, np.nan).astype(np.float32)
+    return found
+
+
+def threshold_levels(config: Config, grid: Grid) -> list[int]:
+    """Grid indices of the levels that thresholds are made for."""
+    return sorted({int(np.abs(grid.depth - depth).argmin()) for depth in config.extremes.depths})
+
+
+def write_thresholds(world: World) -> None:
+    """Write the store of thresholds as `hybridom prepare percentiles` lays it out."""
+    grid, layout, extremes = world.grid, world.layout, world.config.extremes
+    variables = {}
+    for name, x in world.thresholds.items():
+        depth = ("depth",) if VARIABLES[name].has_depth else ()
+        dims = ("dayofyear", "percentile", *depth, "latitude", "longitude")
+        variables[name] = (dims, x.astype(np.float32), cf_attributes(name))
+    coords = {
+        "dayofyear": np.arange(1, 366),
+        "percentile": list(extremes.percentiles),
+        "depth": grid.depth[threshold_levels(world.config, grid)],
+        "latitude": grid.lat,
+        "longitude": grid.lon,
+    }
+    attrs = {"window": extremes.window, "smoothing": extremes.smoothing, "grid_hash": grid.hash}
+    ds = xr.Dataset(variables, coords, attrs)
+    write_store(ds, layout.percentiles_store, layout.percentiles_manifest, grid.hash)
+
+
 def write_world(world: World) -> None:
-    """Write truth, climatology, damping and forecasts."""
+    """Write truth, climatology, thresholds, damping and forecasts."""
     grid, layout = world.grid, world.layout
     days = np.datetime64(world.first_day, "ns") + np.arange(
         len(world.truth["zos"])
@@ -140,6 +190,12 @@ def write_world(world: World) -> None:
         write_store(ds, layout.state_store(year), layout.state_manifest(year), grid.hash)
     ds = dataset(grid, world.climatology, "dayofyear", np.arange(1, 366))
     write_store(ds, layout.climatology_store, layout.climatology_manifest, grid.hash)
+    write_thresholds(world)
+    scales = {
+        name: {"std": scale if VARIABLES[name].has_depth else scale[0]}
+        for name, scale in world.scales.items()
+    }
+    write_statistics(layout.statistics_file, grid, scales, {"grid_hash": grid.hash})
     write_damping(world.config, layout, grid, world.damping, starts=1)
     for start in world.forecasts:
         write_forecast(world, start)

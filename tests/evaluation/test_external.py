@@ -371,8 +371,8 @@ def test_our_own_stores_get_the_scores_that_the_workflow_gives_them(shared_world
         layout.damping,
     )
     folder = tmp_path / "scores"
-    wanted = Wanted("toy", folder, settings, thresholds=layout.percentiles_store)
-    evaluate_files(files, wanted)
+    given = {"thresholds": layout.percentiles_store, "statistics": layout.statistics_file}
+    evaluate_files(files, Wanted("toy", folder, settings, **given))
     for family in ("scores", *EVERY):
         assert (folder / f"{family}.csv").is_file()
     for start in starts:
@@ -783,3 +783,10 @@ class TestCommand:
         with pytest.raises(SystemExit):
             cli.main(["evaluate"])
         assert "give a command, or --forecast" in capsys.readouterr().err
+
+
+def test_normalised_scores_need_every_variable(tmp_path, truth_file, forecast, shared_world):
+    path = write(glonet_like(forecast).drop_vars("so"), tmp_path / "glonet.zarr")
+    given = Wanted("x", tmp_path / "x", PLAIN, statistics=shared_world.layout.statistics_file)
+    with pytest.raises(UserError, match=r"--statistics .*: scores of all variables .* need so in"):
+        evaluate_files(Files((path,), (truth_file,)), given)

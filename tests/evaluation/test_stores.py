@@ -4,10 +4,15 @@ import datetime as dt
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
+from hybridom.data.stores.fetching import ChunkRows, PlainRows, rows_of
+from hybridom.data.stores.plan import COMPRESSOR
 from hybridom.errors import UserError
+from hybridom.evaluation.reading import Buffers, read_row
 from hybridom.evaluation.scores import evaluate_start
 from hybridom.evaluation.stores import Climatology, climatology_rows
 
@@ -174,3 +179,115 @@ def test_a_climatology_of_366_days_is_refused(synthetic, world):
 
     rewrite(synthetic, world, leap, *paths)
     refused(world, "climatology.zarr", "dayofyear 1 to 365")
+
+
+@pytest.mark.parametrize("source", ["truth", "climatology"])
+def test_a_mask_with_less_ocean_than_the_grids_is_refused_with_the_count(synthetic, world, source):
+    layout = world.layout
+    climatology = layout.climatology_store, layout.climatology_manifest
+    paths = truth_paths(world) if source == "truth" else climatology
+    row = int(np.argmax(world.wet[1].sum(axis=1)))
+
+    def drier(ds):
+        ds["uo"][:, 1, row] = np.nan
+        return ds
+
+    rewrite(synthetic, world, drier, *paths)
+    words = {"truth": "2004-02-27", "climatology": "day 58 of the year"}
+    if source == "climatology":
+        words["climatology"] = "day 57 of the year"  # that of the start, which is looked at first
+    count = int(world.wet[1, row].sum())
+    refused(world, paths[0].name, "uo", f"{count} wet cells", words[source], f"row {row}")
+
+
+def test_values_on_land_change_no_score(synthetic, world):
+    start = world.config.forecast.first
+    evaluate_start(world.config, world.layout, start)
+    before = pd.read_parquet(world.layout.scores(start))
+
+    def filled(ds):
+        return ds.fillna(-999.0)
+
+    rewrite(synthetic, world, filled)
+    rewrite(synthetic, world, filled, *truth_paths(world))
+    evaluate_start(world.config, world.layout, start)
+    pd.testing.assert_frame_equal(pd.read_parquet(world.layout.scores(start)), before)
+
+
+@pytest.mark.parametrize("encoding", [{"dtype": "f8"}, {"dtype": "i2", "scale_factor": 0.001}])
+def test_values_that_are_stored_otherwise_are_refused(synthetic, world, encoding):
+    start = world.config.forecast.first
+    path = world.layout.forecast_store(start)
+    ds = xr.open_zarr(path, consolidated=False, decode_timedelta=False).load()
+    for x in (*ds.data_vars.values(), *ds.coords.values()):
+        x.encoding = {}
+    fill = {"_FillValue": -32767} if encoding["dtype"] == "i2" else {}
+    shutil.rmtree(path)
+    ds.to_zarr(path, encoding={"so": encoding | fill}, zarr_format=3, consolidated=False)
+    refused(world, "2004-02-26.zarr", "so is stored as", "expected plain float32")
+
+
+@pytest.fixture(params=[(3, 2), (4, 2), (5, 5), (1, 1)], ids="{0[0]} levels by {0[1]}".format)
+def chunked(request, tmp_path):
+    """A variable in chunks of whole levels, as the workflow writes it, and its values."""
+    levels, chunk = request.param
+    values = np.random.default_rng(0).normal(size=(4, levels, 6, 50)).astype(np.float32)
+    values[:, :, 2, 3] = np.nan
+    array = zarr.create_array(
+        tmp_path / "x.zarr",
+        name="x",
+        shape=values.shape,
+        chunks=(1, chunk, 6, 50),
+        dtype="f4",
+        compressors=[COMPRESSOR],
+        fill_value=np.nan,
+    )
+    array[:] = values
+    return zarr.open_group(tmp_path / "x.zarr", mode="r")["x"], values
+
+
+def test_chunks_are_read_to_the_bit_as_zarr_reads_them(chunked):
+    array, values = chunked
+    rows, take = rows_of("x", array), Buffers().take
+    assert isinstance(rows, ChunkRows)
+    for row in (2, 0, 3):
+        found = read_row(rows, row, values.shape[1:], take)
+        assert found.tobytes() == values[row].tobytes() == array[row].tobytes()
+        plain = read_row(PlainRows("x", array), row, values.shape[1:])
+        assert plain.tobytes() == values[row].tobytes()
+
+
+def test_a_variable_without_depth_has_one_level(tmp_path):
+    values = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    settings = {"chunks": (1, 3, 4), "dtype": "f4", "compressors": [COMPRESSOR]}
+    zarr.create_array(tmp_path / "x.zarr", name="x", shape=(2, 3, 4), **settings)[:] = values
+    rows = rows_of("x", zarr.open_group(tmp_path / "x.zarr", mode="r")["x"])
+    np.testing.assert_array_equal(read_row(rows, 1, (3, 4)), values[1:])
+
+
+def test_a_chunk_that_is_absent_is_missing_and_a_damaged_one_is_refused(chunked):
+    array, values = chunked
+    rows = rows_of("x", array)
+    first = rows.folder / "c" / "1" / "0" / "0" / "0"
+    raw = first.read_bytes()
+    first.unlink()
+    assert np.isnan(read_row(rows, 1, values.shape[1:])[: array.chunks[1]]).all()
+    for damaged in (raw[: len(raw) // 2], raw[:10], b"", raw + b"0", bytes(len(raw))):
+        first.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"c/1/0/0/0: the chunk is damaged"):
+            read_row(rows, 1, values.shape[1:])
+
+
+def test_memory_is_given_out_again_only_when_nobody_holds_a_part_of_it():
+    take = Buffers().take
+    held = take((3, 4))
+    held[:] = 1.0
+    part = held[1:, 2]
+    del held
+    other = take((3, 4))
+    other[:] = 2.0
+    np.testing.assert_array_equal(part, 1.0)
+    place = other.ctypes.data
+    del other
+    assert take((3, 4)).ctypes.data == place
+    assert take((4, 3)).shape == (4, 3)

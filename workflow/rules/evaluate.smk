@@ -32,6 +32,7 @@ rule evaluate_start:
         forecast=layout.forecast_manifest(START),
         truth=forecast_stores,
         climatology=layout.climatology_manifest,
+        statistics=layout.statistics_file,
         damping=damping_file,
         thresholds=thresholds_file,
     output:

@@ -102,5 +102,6 @@ def make_case(
     regions = region_weights(opened.grid, opened.wet, settings.regions, settings.named_regions)
     return Case(
         *(start, opened.days, opened.grid, opened.wet, regions, opened.names, opened.truth),
-        *(climatology, scored, thresholds, AHEAD),
+        *(climatology, scored, thresholds),
+        ahead=AHEAD,
     )

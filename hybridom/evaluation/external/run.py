@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from hybridom.config.output import EvaluationConfig
 from hybridom.errors import UserError
-from hybridom.evaluation.averages import average
 from hybridom.evaluation.damping import read_damping
 from hybridom.evaluation.external.cases import baselines, make_case
 from hybridom.evaluation.external.opening import Files, Opened, describe, open_files
-from hybridom.evaluation.families import FAMILIES, SCORES
-from hybridom.evaluation.scores import families, score_case
-from hybridom.evaluation.skill import skill_table
-from hybridom.evaluation.summary import summary_page
-from hybridom.evaluation.tables import write_csv, write_parquet, write_text
+from hybridom.evaluation.families import SCORES
+from hybridom.evaluation.normalised import read_scales
+from hybridom.evaluation.scores import score_case, write_averages
+from hybridom.evaluation.tables import write_parquet
 from hybridom.evaluation.thresholds import open_thresholds_file
 from hybridom.files import write_json
 from hybridom.layout import Layout
+from hybridom.variables import PROGNOSTIC
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +38,7 @@ class Wanted:
         settings: Families, regions and the bootstrap; its baselines are not used.
         baselines: Baselines, or None for all that are possible.
         thresholds: Store of `hybridom prepare percentiles`, or None.
+        statistics: File of `hybridom prepare statistics`, or None.
     """
 
     name: str
@@ -50,6 +46,7 @@ class Wanted:
     settings: EvaluationConfig
     baselines: tuple[str, ...] | None = None
     thresholds: Path | None = None
+    statistics: Path | None = None
 
 
 class FileLayout(Layout):
@@ -108,13 +105,17 @@ def evaluate_files(files: Files, wanted: Wanted) -> None:
     thresholds = None
     if wanted.thresholds is not None and set(OF_THRESHOLDS) & set(settings.families):
         thresholds = open_thresholds_file(wanted.thresholds, opened.grid, opened.wet)
+    scales = None
+    if wanted.statistics is not None:
+        _require_all_variables(opened, wanted.statistics)
+        scales = read_scales(wanted.statistics, opened.grid)
     about = describe(opened, chosen)
     for start in opened.starts:
-        case = make_case(opened, start, settings, damping, thresholds)
+        case = replace(make_case(opened, start, settings, damping, thresholds), scales=scales)
         for family, table in score_case(case, settings).items():
             table.attrs = about
             write_parquet(table, layout.scores(start, family))
-    _write_averages(wanted.name, layout, settings, opened.starts, about)
+    write_averages(wanted.name, layout, settings, opened.starts, about)
     write_json(layout.sources, about)
     log.info("%s: scores of %d start dates", wanted.folder, len(opened.starts))
 
@@ -145,25 +146,11 @@ def _require_families(settings: EvaluationConfig, opened: Opened, wanted: Wanted
             )
 
 
-def _write_averages(
-    name: str,
-    layout: FileLayout,
-    settings: EvaluationConfig,
-    starts: Sequence[dt.date],
-    about: dict[str, Any],
-) -> None:
-    """Write the tables over all start dates, the skill table and its page."""
-    tables: dict[str, pd.DataFrame] = {}
-    for family in families(settings):
-        paths = [layout.scores(start, family) for start in starts]
-        table = average(FAMILIES[family], paths, settings.bootstrap)
-        table.attrs = about
-        write_parquet(table, layout.table(family))
-        write_csv(table, layout.table(family).with_suffix(".csv"))
-        tables[family] = table
-    if not settings.baselines:
-        log.warning("no baseline: neither %s nor a page is written", layout.skill_table.name)
-        return
-    skill = skill_table(tables[SCORES])
-    write_csv(skill, layout.skill_table)
-    write_text(summary_page(tables[SCORES], skill, name, len(starts)), layout.summary)
+def _require_all_variables(opened: Opened, statistics: Path) -> None:
+    """Refuse normalised scores of only some variables."""
+    lacking = [name for name in PROGNOSTIC if name not in opened.names]
+    if lacking:
+        raise UserError(
+            f"--statistics {statistics}: scores of all variables together need "
+            f"{', '.join(lacking)} in the forecast and the truth too; leave it out"
+        )
