@@ -6,8 +6,11 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 CORES ?= all
 BEGIN := $(shell date +%s)
-# Each takes whole files, so that what a file's tests share is made once, in the order of conftest.py.
-WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+# One a core, of 2 to 4: more would wait for the longest files. Each takes whole files, so that what
+# a file's tests share is made once, in the order of conftest.py.
+CORES_HERE := $(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN)
+WORKERS := -n $(shell echo $$(($(CORES_HERE) < 2 ? 2 : $(CORES_HERE) > 4 ? 4 : $(CORES_HERE)))) \
+  --dist loadfile --no-loadscope-reorder
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -193,16 +194,21 @@ def test_networks_are_those_with_parameters() -> None:
 # torch.compile
 
 
-def sample(x: Forcing | OceanState) -> Forcing | OceanState:
-    """The first of a batch."""
+def first(x: Forcing | OceanState, size: int) -> Forcing | OceanState:
+    """The first few of a batch."""
     if isinstance(x, Forcing):
-        return Forcing({name: field[:1] for name, field in x.fields.items()})
-    return x.map(lambda field: field[:1])
+        return Forcing({name: field[:size] for name, field in x.fields.items()})
+    return x.map(lambda field: field[:size])
 
 
-def compare_compiled() -> None:
-    """A compiled State against the same one run as it is: batches of 2 and 1, both modes."""
-    small = STILL.model_copy(update={"checkpoint": True})
+def compare_compiled(batches: Sequence[int], **sizes: object) -> None:
+    """A compiled State against the same one run as it is.
+
+    Args:
+        batches: Sizes of what it is given in a forecast; in training it is given 2.
+        sizes: Of the network.
+    """
+    small = STILL.model_copy(update=sizes)
     models = []
     for compile_it in (False, True):
         torch.manual_seed(0)
@@ -212,12 +218,15 @@ def compare_compiled() -> None:
     for a, b in zip(*map(gradients, models), strict=True):
         assert b.any() and (a - b).norm() < 0.25 * a.norm()
     state, days = given(models[0], 1)
-    one = [
-        Conditions(sample(d.forcing), sample(d.climatology), sample(d.forcing_climatology))
-        for d in days
-    ]
     with torch.no_grad():
-        for start, window in ((state, days), (sample(state), one)):
+        for size in batches:
+            start = first(state, size)
+            window = [
+                Conditions(
+                    *(first(x, size) for x in (d.forcing, d.climatology, d.forcing_climatology))
+                )
+                for d in days
+            ]
             (a,), (b,) = (unrolled(model.eval(), start, window) for model in models)
             change = (a - start).channels()
             assert (b - a).channels().norm() < ROUNDING * change.norm()
@@ -234,15 +243,16 @@ def graphs(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_network_is_one_graph_that_gives_what_the_network_gives(graphs) -> None:
-    compare_compiled()
+    compare_compiled((2, 1), spatial_layers=1, checkpoint=True)
     assert graphs["stats"]["unique_graphs"] >= 3 and not graphs["graph_break"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_code_gives_what_the_network_gives() -> None:
+    # each layer takes seconds to compile, and as many again for each size of a batch
     torch.compiler.reset()
-    compare_compiled()
+    compare_compiled((), spatial_layers=1)
 
 
 # the spectral inversion

@@ -59,6 +59,8 @@ def train(config: Config | StageConfig, layout: Layout) -> None:
         ranks = stack.enter_context(connect())
         stop = stack.enter_context(StopRequest())
         trainer = Trainer(narrow(config, "train"), layout, ranks)
+        if trainer.optimisation is not None:
+            stack.callback(trainer.optimisation.release)
         trainer.resume()
         trainer.record = stack.enter_context(trainer.open_record())
         finished = trainer.run(stop)

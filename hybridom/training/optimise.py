@@ -190,6 +190,15 @@ class Optimisation:
             return nullcontext()
         return self.parallel.no_sync()
 
+    def release(self) -> None:
+        """Let go of the group of processes; no further step can be taken.
+
+        Whatever holds the group last takes it down. The reducer of DistributedDataParallel would
+        do so without letting go of the interpreter, for which a thread of gloo may wait while it
+        tidies up after its last sum: each would wait for the other for ever.
+        """
+        self.parallel = None
+
     # weights
 
     @contextmanager

@@ -11,17 +11,22 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from hybridom.errors import UserError
 from hybridom.layout import Layout
 from hybridom.training import distributed, loop
+from hybridom.training.optimise import NotFinite, Optimisation
 from tests.training import world as tiny
-from tests.warm import Command, server
+from tests.warm import LAUNCHER, TORCHRUN, Command, server
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 FSDP = "training.parallel=fsdp"
@@ -35,9 +40,9 @@ CLOSE = ("step", "days", "loss", "learning_rate", "gradient_norm", "update_", "r
 
 def torchrun(log: Path, *arguments: str) -> Command:
     """Start a job of two processes on this node."""
-    launcher = "torch.distributed.run"
     log.touch()
-    return server(launcher).start(launcher, ["--standalone", "--nproc-per-node=2", *arguments], log)
+    words = ["--standalone", "--nproc-per-node=2", *arguments]
+    return server(*TORCHRUN).start(LAUNCHER, words, log)
 
 
 def settings(experiment: str, *overrides: str) -> list[str]:
@@ -297,6 +302,42 @@ def test_processes_that_do_not_meet_are_told_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MASTER_PORT", str(port))
     with pytest.raises(UserError, match=rf"process 1 of 2 .* localhost:{port} .*--rdzv-endpoint"):
         distributed.connect().__enter__()
+
+
+@pytest.mark.parametrize("ending", ["finished", "stopped", "not finite"])
+def test_nothing_of_a_run_holds_its_group_of_processes_when_it_is_left(
+    world, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The reducer as its last holder would wait for gloo's thread, and that for the interpreter."""
+    reducers, held = [], []
+
+    @contextmanager
+    def connect() -> Iterator[distributed.Ranks]:
+        # a group of one, which the run takes for two
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        try:
+            yield distributed.Ranks(0, 2, torch.device("cpu"))
+        finally:
+            held.extend(reducer() for reducer in reducers)
+            dist.destroy_process_group()
+
+    taken = Optimisation.take_step
+
+    def take_step(self, *given):
+        reducers.append(weakref.ref(self.parallel.reducer))
+        if ending == "stopped":
+            os.kill(os.getpid(), signal.SIGUSR1)
+        if ending == "not finite":
+            raise NotFinite("a number")
+        return taken(self, *given)
+
+    monkeypatch.setattr(loop, "connect", connect)
+    monkeypatch.setattr(Optimisation, "take_step", take_step)
+    short = "training.curriculum=[{days: 1, steps: 3}]"
+    config, layout = world.config(short, experiment=f"left-{ending}".replace(" ", "-"))
+    with nullcontext() if ending == "finished" else pytest.raises((SystemExit, UserError)):
+        loop.train(config, layout)
+    assert len(held) == len(reducers) > 0 and not any(held)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

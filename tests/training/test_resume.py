@@ -22,7 +22,7 @@ from hybridom.training import folder, loop
 from hybridom.training.optimise import Optimisation
 from hybridom.training.stop import EXIT_STOPPED, StopRequest
 from tests.training import world as tiny
-from tests.warm import Command, server
+from tests.warm import LAUNCHER, TORCHRUN, Command, server
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +38,9 @@ def start(log: Path, world, *overrides: str, experiment: str, ranks: int = 1) ->
     options = [f"--set={x}" for x in (f"experiment={experiment}", *overrides)]
     command = ["train", f"--config={world.file}", *options]
     if ranks == 1:
-        modules = ("hybridom.cli", "hybridom.training.loop", "torch._dynamo")
-        return server(*modules).start("hybridom", command, log)
+        return server(*TORCHRUN).start("hybridom", command, log)
     launch = ["--standalone", f"--nproc-per-node={ranks}", *HEEDS, "-m", "hybridom"]
-    launcher = "torch.distributed.run"
-    return server(launcher).start(launcher, [*launch, *command], log)
+    return server(*TORCHRUN).start(LAUNCHER, [*launch, *command], log)
 
 
 def wait_for_step(layout, step: int, process: Command, log: Path) -> None:

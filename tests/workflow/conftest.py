@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from hybridom.config import Config, load
 from hybridom.layout import Layout
 from tests.shared import made_once
-from tests.warm import SNAKEMAKE, server
+from tests.warm import SNAKEMAKE, hybridom_folder, server
 
 ROOT = Path(__file__).parents[2]
 # Checkpoints often enough for a killed training to find one; one format is enough here.
@@ -31,11 +31,13 @@ class Workflow:
         directory: Where resources and results go.
         base: Configuration file, relative to the root of the project.
         overrides: Texts that every command gets.
+        commands: Folder whose programs the jobs find first.
     """
 
     directory: Path
     base: str = "config/test.yaml"
     overrides: tuple[str, ...] = OVERRIDES
+    commands: Path | None = None
 
     @property
     def config(self) -> Config:
@@ -65,7 +67,8 @@ class Workflow:
 
     def run(self, *options: str, **settings: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run to the end; stdout holds both streams."""
-        return server(*SNAKEMAKE).run("snakemake", self.command(*options, **settings))
+        words = self.command(*options, **settings)
+        return server(*SNAKEMAKE).run("snakemake", words, self.commands)
 
     def succeed(self, *options: str, **settings: Sequence[str]) -> str:
         """Run to the end and return what was printed; the test fails if the run does."""
@@ -91,7 +94,8 @@ class Workflow:
             targets: What to make.
             group: Kill the jobs too; otherwise Snakemake alone dies and the jobs are orphans.
         """
-        run = server(*SNAKEMAKE).start("snakemake", self.command(*targets), session=True)
+        words = self.command(*targets)
+        run = server(*SNAKEMAKE).start("snakemake", words, session=True, commands=self.commands)
         while not ready():
             assert run.running(), "the run ended before it could be killed"
             time.sleep(0.02)
@@ -100,10 +104,20 @@ class Workflow:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def commands() -> Iterator[Path]:
+    """A folder with a `hybridom` that starts at once."""
+    with hybridom_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Workflow:
     """A run that was never interrupted, one for all workers. Do not change it: copy it."""
-    made = made_once(tmp_path_factory, "finished", lambda root: Workflow(root).succeed("all"))
-    return Workflow(made)
+
+    def make(root: Path) -> None:
+        Workflow(root, commands=request.getfixturevalue("commands")).succeed("all")
+
+    return Workflow(made_once(tmp_path_factory, "finished", make))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ with both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,8 @@ def appears(directory: Path, *patterns: str) -> Callable[[], bool]:
     )
 
 
-def test_killed_in_every_stage_the_run_ends_with_the_same_scores(fresh, request):
+def test_killed_in_every_stage_the_run_ends_with_the_same_scores(fresh, commands, request):
+    fresh = replace(fresh, commands=commands)
     layout = fresh.layout
     root = fresh.directory
     targets = (str(layout.scores_table), str(layout.figures_dir / "rmse_lead.png"))

@@ -25,6 +25,7 @@ def stages(plan: dict[str, int]) -> set[str]:
 def test_the_whole_workflow_writes_every_output(finished):
     config, layout = finished.config, finished.layout
     expected = [layout.scores_table, layout.scores_parquet, layout.skill_table, layout.summary]
+    expected += [layout.page]
     expected += [layout.checkpoint, layout.train_log, layout.statistics_file, layout.grid_file]
     for name in figure_names(config):
         expected += figure_outputs(name, config, layout)
@@ -35,7 +36,7 @@ def test_the_scores_hold_every_system_lead_and_variable(finished):
     scores = pd.read_csv(finished.path(finished.layout.scores_table))
     baselines = {"persistence", "climatology", "damped_persistence"}
     assert set(scores["system"]) == {"model"} | baselines
-    assert set(scores["variable"]) == {"thetao", "so", "uo", "vo", "zos"}
+    assert set(scores["variable"]) == {"thetao", "so", "uo", "vo", "zos", "all_normalised"}
     assert set(scores["lead"]) >= set(range(1, finished.config.forecast.days + 1))
     assert set(scores["region"]) >= {"global", "tropics"}
 
@@ -55,7 +56,7 @@ def test_a_deleted_figure_alone_is_drawn_again(seen):
     before = {path: path.stat().st_mtime_ns for path in figures.glob("*.p*")}
     content = image.read_bytes()
     image.unlink()
-    assert seen.plan() == {"figure_rmse_lead": 1}
+    assert seen.plan() == {"figure_rmse_lead": 1, "page": 1}
     seen.succeed()
     assert image.read_bytes() == content
     after = {path: path.stat().st_mtime_ns for path in figures.glob("*.p*")}
@@ -86,10 +87,13 @@ def test_a_changed_value_reruns_its_stage_and_what_follows(finished, override, f
         "evaluate_start",
         "aggregate_scores",
         "figures",
+        "page",
     ]
     expected = set(order[order.index(first) :])
     if first == "train":
         expected.remove("fit_damping")  # it knows no model
+    if first == "twin_year":
+        expected.add("prepare_percentiles")  # of the states alone
     plan = stages(finished.plan(overrides=[override]))
     assert plan - {"prepare_grid", "prepare_forcing"} == expected
 
