@@ -20,6 +20,7 @@ import zarr
 
 from hybridom.bench.loader import Ocean
 from hybridom.data.days import DAYS_IN_YEAR
+from hybridom.data.statistics import write_statistics
 from hybridom.data.stores import write_json
 from hybridom.data.stores.plan import COMPRESSOR, chunk_shape
 from hybridom.data.stores.threads import shared_pool
@@ -31,7 +32,7 @@ DISTINCT = 4  # days
 
 
 def write_stores(config: Any, layout: Layout, threads: int | None = None) -> Grid:
-    """Write grid, truth, climatology, damping and the forecasts from all start dates.
+    """Write grid, truth, climatology, damping, statistics and the forecasts from all start dates.
 
     Args:
         config: The `evaluate` stage's part of a configuration; its start dates and valid days lie
@@ -73,6 +74,9 @@ def write_stores(config: Any, layout: Layout, threads: int | None = None) -> Gri
         _write_metadata(path, grid, _leads(start, config.forecast.days))
         _link(first, path, range(config.forecast.days + 1))
     _write_damping(layout.damping, grid, config.forecast.days)
+    ones = {name: np.ones(grid.nz) if VARIABLES[name].has_depth else 1.0 for name in PROGNOSTIC}
+    scales = {name: {"std": np.asarray(scale)} for name, scale in ones.items()}
+    write_statistics(layout.statistics_file, grid, scales, {"grid_hash": grid.hash})
     return grid
 
 

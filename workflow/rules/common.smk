@@ -12,7 +12,7 @@ from hybridom.config import STAGES, load, narrow
 from hybridom.errors import UserError
 from hybridom.figures import FIGURES, figure_inputs, figure_names, figure_outputs
 from hybridom.layout import Layout
-from hybridom.page.themes import table_caption, theme
+from hybridom.page.themes import theme
 from hybridom.twin.states import packaged_state
 
 # With `--sdm conda`, jobs run in this environment; without, they find `hybridom` and `torchrun`
@@ -188,19 +188,6 @@ def marked_for_report(figure):
         labels={"figure": entry.title},
     )
     return [marked if file == shown else file for file in files]
-
-
-def marked_table(family):
-    """The CSV of one family; that of the fields is too large for the report and stays out."""
-    table = layout.table(family).with_suffix(".csv")
-    if family == "scores":
-        return table
-    return report(
-        table,
-        caption=f"../report/{table_caption(family)}",
-        category="Tables",
-        labels={"table": family},
-    )
 
 
 # --- resources

@@ -62,7 +62,7 @@ rule aggregate_scores:
         ],
     output:
         parquet=[layout.table(family) for family in FAMILIES_SCORED],
-        tables=[marked_table(family) for family in FAMILIES_SCORED],
+        tables=[layout.table(family).with_suffix(".csv") for family in FAMILIES_SCORED],
         skill=report(
             layout.skill_table,
             caption="../report/skill.rst",
