@@ -334,6 +334,13 @@ def test_the_command_writes_beside_the_experiments(results, tmp_path, capsys):
     assert "none: no scores.parquet" in capsys.readouterr().err
 
 
+def test_tables_alone_are_compared_without_a_configuration(results, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["compare", str(results / "a"), str(results / "b"), "--metric", "rmse_mean"]
+    assert cli.main(arguments) == 0, capsys.readouterr().err
+    assert (tmp_path / "results" / "compare_a_b" / "page.html").is_file()
+
+
 def test_the_page_of_a_comparison_works_in_a_browser(results, tmp_path):
     found = run(["a", "b"], results, tmp_path / "out")
     page = tmp_path / "out" / "page.html"

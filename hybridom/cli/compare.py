@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hybridom.cli import common
+
+if TYPE_CHECKING:
+    from hybridom.config import FiguresConfig
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -48,10 +52,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run_compare(args: argparse.Namespace) -> None:
     """Compare experiments."""
-    config, _ = common.load(args, "page")
     from hybridom.compare.run import PAGE, compare, default_folder
 
-    results = Path(config.paths.results)
+    results, figures = _settings(args)
     output = args.output or default_folder(args.names, args.labels, results)
     with common.exclusive(output / PAGE):
         compare(
@@ -60,6 +63,20 @@ def run_compare(args: argparse.Namespace) -> None:
             output,
             args.labels,
             args.metrics,
-            config.figures.depths,
-            config.figures.dpi,
+            figures.depths,
+            figures.dpi,
         )
+
+
+def _settings(args: argparse.Namespace) -> tuple[Path, FiguresConfig]:
+    """Where experiments lie, and how figures are drawn.
+
+    Tables that were carried elsewhere are compared without a configuration: it takes none but the
+    default one for granted.
+    """
+    from hybridom.config import FiguresConfig, PathsConfig
+
+    if args.config == common.DEFAULT_CONFIG and not args.config.exists() and not args.overrides:
+        return Path(PathsConfig().results), FiguresConfig()
+    config, _ = common.load(args, "page")
+    return Path(config.paths.results), config.figures
