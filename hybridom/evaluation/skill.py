@@ -49,11 +49,16 @@ def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
         One row for every region, variable and level, whole variables first. Columns: region,
         variable, depth (m; NaN for the whole variable), level (in words), leads (number scored),
         `beats_<baseline>`, the leads at which the model beats it (such as `1 to 4, 9`; `none`),
-        `beats_every` and `beats_no` baseline, leads_every (number of those at which it beats every
-        baseline) and verdict (a sentence).
+        `surely_<baseline>`, those of them at which the whole interval of the skill lies above
+        zero, `beats_every` and `beats_no` baseline, leads_every (number of those at which it beats
+        every baseline) and verdict (a sentence).
     """
-    wide = rmse_by_system(scores)
     names = baselines(scores)
+    wide = rmse_by_system(scores)
+    for name in names:
+        rows = scores[(scores["metric"] == f"skill_{name}") & (scores["system"] == MODEL)]
+        low = rows[[*CURVE, "lead", "low"]].rename(columns={"low": f"low_{name}"})
+        wide = wide.merge(low, on=[*CURVE, "lead"], how="left", validate="one_to_one")
     rows = []
     for (region, variable, depth), curve in wide.groupby(
         CURVE, sort=False, dropna=False, observed=True
@@ -71,6 +76,7 @@ def skill_table(scores: pd.DataFrame) -> pd.DataFrame:
                 "level": level_name(str(variable), float(depth)),
                 "leads": len(leads),
                 **{f"beats_{name}": ranges(leads[won]) for name, won in wins.items()},
+                **{f"surely_{name}": ranges(leads[curve[f"low_{name}"] > 0]) for name in names},
                 "beats_every": ranges(leads[every]),
                 "beats_no": ranges(leads[~some]),
                 "leads_every": int(every.sum()),

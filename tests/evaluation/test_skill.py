@@ -23,13 +23,23 @@ def scores(curves, region="global"):
             "system": system,
             "metric": metric,
             "value": value if metric == "rmse_mean" else -value,
+            "low": np.nan,
         }
         for (variable, depth), systems in curves.items()
         for system, values in systems.items()
         for lead, value in enumerate(values, start=1)
         for metric in ("rmse_mean", "bias")
     ]
-    return pd.DataFrame(rows)
+    skill = [
+        {**row, "metric": f"skill_{system}", "value": 1 - row["value"] / values[row["lead"] - 1]}
+        for row in rows
+        if row["metric"] == "rmse_mean" and row["system"] == "model"
+        for system, values in curves[row["variable"], row["depth"]].items()
+        if system != "model"
+    ]
+    for row in skill:
+        row["low"] = row["value"] - 0.4
+    return pd.DataFrame([*rows, *skill])
 
 
 CURVES = {
@@ -77,6 +87,13 @@ def test_the_skill_table_lists_the_leads_won_against_each_baseline():
         "not better than persistence at days 1, 4; not better than climatology at days 3 to 4; "
         "not better than damped persistence at day 2"
     )
+
+
+def test_a_win_is_sure_where_the_whole_interval_lies_above_zero():
+    """Skills over climatology of 0.5, 0.75, -0.5 and -0.11, with intervals from 0.4 below."""
+    zos = skill_table(scores(CURVES)).set_index(["variable", "level"]).loc[("zos", "surface")]
+    assert (zos["surely_climatology"], zos["surely_persistence"]) == ("1 to 2", "2")
+    assert zos["surely_damped_persistence"] == "none"
 
 
 def test_the_model_is_best_only_where_it_beats_every_baseline():
