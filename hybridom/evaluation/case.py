@@ -12,7 +12,7 @@ import numpy as np
 
 from hybridom.errors import UserError
 from hybridom.evaluation.normalised import Scales, read_scales
-from hybridom.evaluation.reading import Buffers, Take
+from hybridom.evaluation.reading import BUFFERS, Take
 from hybridom.evaluation.regions import Regions, region_weights
 from hybridom.evaluation.stores import Climatology, ForecastStore, Truth
 from hybridom.evaluation.stream import read_ahead
@@ -198,10 +198,10 @@ def open_case(config: Any, layout: Layout, start: dt.date, threads: int | None =
     boxes, named = config.evaluation.regions, config.evaluation.named_regions
     regions = region_weights(grid, wet, boxes, named)
     days = config.forecast.days
-    take = Buffers().take
+    take = BUFFERS.take
     forecast = ForecastStore(layout, grid, wet, start, days)
     truth, climatology = Truth(layout, grid, wet), Climatology(layout, grid, wet)
-    scored = systems(config, layout, grid, forecast, climatology, take)
+    scored = systems(config, layout, grid, forecast, climatology, take, threads)
     needed = config.evaluation.needs_thresholds
     thresholds = open_thresholds(config, layout, grid, wet) if needed else None
     scales = read_scales(layout.statistics_file, grid)

@@ -33,6 +33,11 @@ class FieldScores:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._sums: dict[str, list[np.ndarray]] = {name: [] for name in case.names}
+        # Asking for a protocol takes long.
+        self._anomalies = {
+            key: system if isinstance(system, Anomalies) else None
+            for key, system in case.systems.items()
+        }
 
     def add(self, day: Day) -> None:
         """Take in a day.
@@ -52,10 +57,8 @@ class FieldScores:
     def _part(self, day: Day, name: str) -> FieldSums:
         case, truth = self._case, day.truth(name)
         forecasts = [
-            system.anomaly(name, day.lead)
-            if isinstance(system, Anomalies)
-            else day.forecast(key, name)
-            for key, system in case.systems.items()
+            day.forecast(key, name) if system is None else system.anomaly(name, day.lead)
+            for key, system in self._anomalies.items()
         ]
         # Without a climatology no metric of anomalies is made, and any field will do.
         normal = truth if case.climatology is None else day.normal(name)

@@ -64,12 +64,13 @@ def runs_of(wet: NDArray[np.bool_], labels: NDArray[np.integer]) -> Runs:
     return Runs(first, np.concatenate(starts), np.concatenate(stops), np.concatenate(found))
 
 
-# Sums over a run may be reordered, otherwise they could not be vectorised.
+# Sums over a run may be reordered, otherwise they could not be vectorised. Indices are unsigned:
+# whether a signed one counts from the end would be asked for every value.
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _truth_sums(truth, normal, anomaly):
+def _truth_sums(truth, normal, first, size, anomaly):
     total, absolute, squared = 0.0, 0.0, 0.0
-    for i in range(truth.size):
-        t = np.float64(truth[i]) - np.float64(normal[i])
+    for i in range(size):
+        t = np.float64(truth[first + i]) - np.float64(normal[first + i])
         anomaly[i] = t
         total += t
         absolute += abs(t)
@@ -78,11 +79,12 @@ def _truth_sums(truth, normal, anomaly):
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _system_sums(values, reference, factor, of_truth):
+def _system_sums(values, reference, factor, first, size, of_truth):
+    first_taken = first if reference.size == values.size else np.uint64(0)
     error, absolute, squared = 0.0, 0.0, 0.0
     anomaly, anomaly_squared, product = 0.0, 0.0, 0.0
-    for i in range(of_truth.size):
-        f = factor * (np.float64(values[i]) - np.float64(reference[i]))
+    for i in range(size):
+        f = factor * (np.float64(values[first + i]) - np.float64(reference[first_taken + i]))
         t = of_truth[i]
         e = f - t
         error += e
@@ -95,13 +97,16 @@ def _system_sums(values, reference, factor, of_truth):
 
 
 @njit(nogil=True, cache=True)
-def add_levels(arrays, values, reference, factor, band, runs, levels, sums):
+def add_levels(arrays, nx, values, reference, factor, band, runs, levels, sums):
     """Add the sums of some levels.
 
     Args:
-        arrays: Fields (nz or 1, ny, nx) of one type: the truth, its climatology, and others.
+        arrays: Fields (nz or 1, ny, nx) of one type, each in one dimension: the truth, its
+            climatology, and others; slices in the loop would cost a fifth of the time. A reference
+            that is the same everywhere may be a single row.
+        nx: Columns.
         values: (systems,) index into `arrays` of each system's field.
-        reference: (systems,) index of what is taken from it; below 0 nothing is.
+        reference: (systems,) index of what is taken from it.
         factor: (systems, nz or 1) factor of the difference.
         band: (ny,) weight of a row's cells.
         runs: Of the wet cells.
@@ -109,22 +114,20 @@ def add_levels(arrays, values, reference, factor, band, runs, levels, sums):
         sums: (nz or 1, labels, OF_TRUTH + OF_SYSTEM * systems), changed.
     """
     ny = band.size
-    nx = arrays[0].shape[2]
-    nothing, anomaly = np.zeros(nx, arrays[0].dtype), np.empty(nx)
+    anomaly = np.empty(nx)
     for k in range(levels[0], levels[1]):
-        for j in range(ny):
-            for n in range(runs.first[k * ny + j], runs.first[k * ny + j + 1]):
-                begin, end = runs.start[n], runs.stop[n]
-                total, part = sums[k, runs.label[n]], anomaly[begin:end]
-                of_truth = _truth_sums(arrays[0][k, j, begin:end], arrays[1][k, j, begin:end], part)
+        for row in range(k * ny, (k + 1) * ny):
+            weight = band[row - k * ny]
+            for n in range(runs.first[row], runs.first[row + 1]):
+                label = runs.label[n]
+                first = np.uint64(row * nx + runs.start[n])
+                size = np.uint64(runs.stop[n] - runs.start[n])
+                of_truth = _truth_sums(arrays[0], arrays[1], first, size, anomaly)
                 for q in range(OF_TRUTH):
-                    total[q] += band[j] * of_truth[q]
+                    sums[k, label, q] += weight * of_truth[q]
                 for s in range(values.size):
-                    taken = nothing[begin:end]
-                    if reference[s] >= 0:
-                        taken = arrays[reference[s]][k, j, begin:end]
-                    field = arrays[values[s]][k, j, begin:end]
-                    found = _system_sums(field, taken, factor[s, k], part)
+                    field, taken = arrays[values[s]], arrays[reference[s]]
+                    found = _system_sums(field, taken, factor[s, k], first, size, anomaly)
                     place = OF_TRUTH + OF_SYSTEM * s
                     for q in range(OF_SYSTEM):
-                        total[place + q] += band[j] * found[q]
+                        sums[k, label, place + q] += weight * found[q]

@@ -48,6 +48,10 @@ class Buffers:
             return held[-1].view()
 
 
+# Those of this process: the next forecast is read into the memory of the one before it.
+BUFFERS = Buffers()
+
+
 def fresh(shape: Shape) -> np.ndarray:
     """A float32 array of arbitrary contents."""
     return np.empty(shape, np.float32)

@@ -117,7 +117,13 @@ class Regions:
     @cached_property
     def total(self) -> np.ndarray:
         """Sum of the weights (nr, nz), m2."""
-        return np.einsum("ryx,zyx->rz", self.inside * self.area, self.wet, optimize=True)
+        nz, ny, _ = self.wet.shape
+        row = np.repeat(np.arange(nz * ny), np.diff(self.runs.first))
+        area = (self.runs.stop - self.runs.start) * self.band[row % ny]
+        labels = self.members.shape[1]
+        place = row // ny * labels + self.runs.label
+        by_label = np.bincount(place, area, nz * labels).reshape(nz, labels)
+        return np.einsum("rl,zl->rz", self.members, by_label)
 
     @cached_property
     def _combinations(self) -> tuple[np.ndarray, np.ndarray]:

@@ -89,21 +89,22 @@ class Store:
         cells = self._wet.shape[0 if VARIABLES[name].has_depth else 1 :]
         return read_row(self._rows[name], index, cells, take)
 
-    def read_whole(self, name: str, index: int, what: str) -> np.ndarray:
-        """One field, finite in every wet cell.
+    def read_whole(self, name: str, index: int, what: str, take: Take = fresh) -> np.ndarray:
+        """One field as stored, finite in every wet cell.
 
         Args:
             name: Prognostic variable.
             index: Position on the leading dimension.
             what: The day in words, for messages.
+            take: Gives memory.
 
         Returns:
-            float64 (nz or 1, ny, nx).
+            float32 (nz or 1, ny, nx).
 
         Raises:
             UserError: A wet cell has no finite value, or the store is damaged.
         """
-        values = self.read(name, index).astype(np.float64)
+        values = self.read(name, index, take)
         bad = self._wet[: len(values)] & ~np.isfinite(values)
         if bad.any():
             level, row, column = np.argwhere(bad)[0]
@@ -151,7 +152,12 @@ class ForecastStore(Store):
 
     def field(self, name: str, lead: int) -> np.ndarray:
         """A variable at a lead in days, float64 (nz or 1, ny, nx), finite in every wet cell."""
-        return self.read_whole(name, lead, f"lead {lead} of the forecast from {self.start}")
+        return self.whole(name, lead).astype(np.float64)
+
+    def whole(self, name: str, lead: int, take: Take = fresh) -> np.ndarray:
+        """The same as stored: float32."""
+        what = f"lead {lead} of the forecast from {self.start}"
+        return self.read_whole(name, lead, what, take)
 
     def stored(self, name: str, lead: int, take: Take = fresh) -> np.ndarray:
         """The same as stored: float32, wet cells not looked at."""
@@ -192,7 +198,7 @@ class Truth:
                 a wet cell has no value.
         """
         year, position = self._place(day)
-        return year.read_whole(name, position, str(day))
+        return year.read_whole(name, position, str(day)).astype(np.float64)
 
     def stored(self, name: str, day: dt.date, take: Take = fresh) -> np.ndarray:
         """The same as stored: float32, wet cells not looked at."""
@@ -261,14 +267,18 @@ class Climatology(Store):
 
     def field(self, name: str, day: dt.date) -> np.ndarray:
         """A variable on a day, float64 (nz or 1, ny, nx), finite in every wet cell."""
+        return self.whole(name, day).astype(np.float64, copy=False)
+
+    def whole(self, name: str, day: dt.date, take: Take = fresh) -> np.ndarray:
+        """The same as stored: float32, on 29 February a mean in float64."""
         rows = climatology_rows(day)
-        fields = [self.read_whole(name, row, f"day {row + 1} of the year") for row in rows]
-        return sum(fields[1:], start=fields[0]) / len(rows)
+        return _mean(
+            *(self.read_whole(name, row, f"day {row + 1} of the year", take) for row in rows)
+        )
 
     def stored(self, name: str, day: dt.date, take: Take = fresh) -> np.ndarray:
-        """The same as stored, wet cells not looked at; float64 on 29 February, a mean."""
-        first, *rest = (self.read(name, row, take) for row in climatology_rows(day))
-        return 0.5 * (first.astype(np.float64) + rest[0]) if rest else first
+        """The same as `whole`, wet cells not looked at."""
+        return _mean(*(self.read(name, row, take) for row in climatology_rows(day)))
 
 
 def climatology_rows(day: dt.date) -> tuple[int, ...]:
@@ -280,6 +290,11 @@ def climatology_rows(day: dt.date) -> tuple[int, ...]:
     if (day.month, day.day) == (2, 29):
         return 58, 59
     return (dt.date(2001, day.month, day.day).timetuple().tm_yday - 1,)
+
+
+def _mean(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+    """Mean of two fields in float64; one alone as it is."""
+    return first if second is None else 0.5 * (first.astype(np.float64) + second)
 
 
 def _midnight(day: dt.date) -> np.datetime64:

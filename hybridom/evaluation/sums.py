@@ -12,7 +12,7 @@ from hybridom.evaluation.regions import Regions
 from hybridom.evaluation.systems import Scaled
 
 LEVELS = 4  # summed by one task
-NORMAL, NOTHING = 1, -1  # place of the climatology, which follows the truth; and of no array
+NORMAL = 1  # place of the climatology, which follows the truth
 
 
 class FieldSums:
@@ -36,19 +36,21 @@ class FieldSums:
         self._regions, self._levels = regions, len(truth)
         self._known = [forecast is not None for forecast in forecasts]
         arrays, values, reference, factor = [truth, climatology], [], [], []
+        nothing = np.zeros(truth.shape[-1], np.float32)
         for forecast in forecasts:
             if forecast is None:
                 continue
             if isinstance(forecast, Scaled):
                 values.append(_place(arrays, forecast.values))
-                reference.append(_place(arrays, forecast.reference))
+                taken = nothing if forecast.reference is None else forecast.reference
+                reference.append(_place(arrays, taken))
                 factor.append(forecast.factor)
             else:
                 values.append(_place(arrays, forecast))
                 reference.append(NORMAL)
                 factor.append(np.ones(self._levels))
         precision = np.result_type(*arrays)
-        self._arrays = tuple(np.ascontiguousarray(x, precision) for x in arrays)
+        self._arrays = tuple(np.ascontiguousarray(x, precision).reshape(-1) for x in arrays)
         self._values, self._reference = np.array(values, np.int64), np.array(reference, np.int64)
         self._factor = np.array(factor, np.float64).reshape(-1, self._levels)
         labels, sums = regions.members.shape[1], OF_TRUTH + OF_SYSTEM * len(values)
@@ -57,7 +59,8 @@ class FieldSums:
     def tasks(self) -> list[Callable[[], None]]:
         """What there is to do, in any order and by any thread."""
         regions = self._regions
-        given = (self._arrays, self._values, self._reference, self._factor)
+        nx = regions.wet.shape[-1]
+        given = (self._arrays, nx, self._values, self._reference, self._factor)
         cells = (regions.band, regions.runs)
         return [
             partial(add_levels, *given, *cells, (k, min(k + LEVELS, self._levels)), self._sums)
@@ -87,10 +90,8 @@ class FieldSums:
         return np.stack(parts, axis=1)
 
 
-def _place(arrays: list[np.ndarray], wanted: np.ndarray | None) -> int:
-    """Where an array is in the list, to which it is added if need be; `NOTHING` for none."""
-    if wanted is None:
-        return NOTHING
+def _place(arrays: list[np.ndarray], wanted: np.ndarray) -> int:
+    """Where an array is in the list, to which it is added if need be."""
     for place, array in enumerate(arrays):
         if array is wanted:
             return place

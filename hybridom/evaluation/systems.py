@@ -7,12 +7,13 @@ How systems are scored lies in `hybridom.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from hybridom.data.stores.threads import shared_pool
 from hybridom.evaluation.damping import read_damping
 from hybridom.evaluation.reading import Take, fresh
 from hybridom.evaluation.stores import Climatology, ForecastStore
@@ -139,6 +140,7 @@ def systems(
     forecast: ForecastStore,
     climatology: Climatology,
     take: Take = fresh,
+    threads: int | None = None,
 ) -> dict[str, System]:
     """The model and the configured baselines by name, the model first.
 
@@ -150,13 +152,18 @@ def systems(
         grid: The model grid.
         forecast: The model's forecast.
         climatology: The daily climatology.
-        take: Gives memory for the model's fields.
+        take: Gives memory for the fields.
+        threads: Threads that read; None for one a core, 8 at most.
 
     Raises:
         UserError: The damping is needed and missing, or does not fit; the initial state or the
             climatology of its date lacks values.
     """
-    initial = {name: forecast.field(name, 0).astype(np.float32) for name in PROGNOSTIC}
+
+    def every(read: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(PROGNOSTIC, shared_pool(threads).map(read, PROGNOSTIC), strict=True))
+
+    initial = every(lambda name: forecast.whole(name, 0, take))
     found: dict[str, System] = {MODEL: Model(forecast, take)}
     for baseline in config.evaluation.baselines:
         if baseline == "persistence":
@@ -165,11 +172,6 @@ def systems(
             found[baseline] = ClimatologyOfTheDay()
         else:
             damping = read_damping(layout, grid, config.forecast.days)
-            normal = {}
-            for name in initial:
-                field = climatology.field(name, forecast.start)
-                # The mean of two rows, on 29 February, is no float32 number.
-                single = field.astype(np.float32)
-                normal[name] = single if (single == field)[np.isfinite(field)].all() else field
+            normal = every(lambda name: climatology.whole(name, forecast.start, take))
             found[baseline] = DampedPersistence(initial, damping, normal)
     return found
