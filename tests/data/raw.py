@@ -371,6 +371,7 @@ def raw_config(
         "grid": {"name": "global_20", "resolution": 20.0, "depths": USED_DEPTHS},
         "periods": {"train": period(train), "validation": period(validation), "test": period(test)},
         "climatology": {"harmonics": 0},
+        "evaluation": {"families": []},
         "training": {"curriculum": [{"days": 1, "steps": 1}]},
         "forecast": {"days": 2, "first": test[0], "last": test[0]},
     }
