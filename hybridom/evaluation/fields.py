@@ -11,13 +11,13 @@ import pandas as pd
 from hybridom.data.stores.threads import shared_pool
 from hybridom.evaluation.bootstrap import Means
 from hybridom.evaluation.case import Case, Day
-from hybridom.evaluation.normalised import all_normalised
+from hybridom.evaluation.normalised import ALL, all_normalised
 from hybridom.evaluation.regions import Regions
 from hybridom.evaluation.sums import FieldSums
 from hybridom.evaluation.systems import Anomalies
 from hybridom.grid import Grid
 from hybridom.metrics import METRICS, Moments
-from hybridom.variables import VARIABLES
+from hybridom.variables import PROGNOSTIC, VARIABLES
 
 # What needs no climatology.
 OF_ERRORS = ("rmse", "bias", "mae")
@@ -157,8 +157,19 @@ def score_table(
         "region": regions.names,
         "depth": depths,
     }
-    index = pd.MultiIndex.from_product(axes.values(), names=axes.keys())
-    table = index.to_frame(index=False).assign(variable=name, value=values.ravel())
+    places = np.unravel_index(np.arange(values.size), [len(axis) for axis in axes.values()])
+    codes = dict(zip(axes, places, strict=True))
+    variables = (*PROGNOSTIC, ALL)
+    # Texts of a million rows take longer to make than their scores.
+    words = {
+        key: pd.Categorical.from_codes(codes[key], list(axes[key]))
+        for key in ("region", "system", "metric")
+    }
+    words["variable"] = pd.Categorical.from_codes(
+        np.full(values.size, variables.index(name)), variables
+    )
+    numbers = {key: np.asarray(axes[key])[codes[key]] for key in ("lead", "depth")}
+    table = pd.DataFrame({**words, **numbers, "value": values.ravel()}, copy=False)
     return table[["lead", "region", "variable", "depth", "system", "metric", "value"]]
 
 

@@ -79,5 +79,7 @@ def all_normalised(table: pd.DataFrame, scales: Scales, depth: np.ndarray) -> pd
         rows = error & (channels["variable"] == name).to_numpy()
         scale[rows] = scales[name][levels[rows]]
     keys = ["lead", "region", "system", "metric"]
-    mean = channels.assign(value=channels["value"] / scale).groupby(keys, sort=False)["value"]
-    return mean.mean().reset_index().assign(variable=ALL, depth=np.nan)[list(table.columns)]
+    scaled = channels.assign(value=channels["value"] / scale)
+    mean = scaled.groupby(keys, sort=False, observed=True)["value"].mean().reset_index()
+    variable = pd.Categorical.from_codes([len(PROGNOSTIC)] * len(mean), (*PROGNOSTIC, ALL))
+    return mean.assign(variable=variable, depth=np.nan)[list(table.columns)]
