@@ -229,3 +229,35 @@ def write_store(ds: xr.Dataset, path: Path, manifest: Path, grid_hash: str) -> N
     encoding = {name: {"chunks": x.shape} for name, x in ds.data_vars.items()}
     ds.to_zarr(path, mode="w", encoding=encoding, zarr_format=3, consolidated=False)
     manifest.write_text(json.dumps({"store": path.name, "grid_hash": grid_hash}))
+
+
+def climatology_of(world: World, name: str, day: dt.date) -> np.ndarray:
+    """The climatology of a day; 29 February lies half-way between its neighbours."""
+    if (day.month, day.day) == (2, 29):
+        return world.climatology[name][58:60].mean(axis=0)
+    return world.climatology[name][day.replace(year=2001).timetuple().tm_yday - 1]
+
+
+def forecast_of(world: World, start: dt.date, system: str, name: str, lead: int) -> np.ndarray:
+    """The field that a system forecasts, by its definition."""
+    if system == "model":
+        return world.forecasts[start][name][lead]
+    initial = world.forecasts[start][name][0]
+    if system == "persistence":
+        return initial
+    normal = climatology_of(world, name, start + dt.timedelta(lead))
+    if system == "climatology":
+        return normal
+    left = world.damping[name][lead - 1]
+    left = left[:, None, None] if VARIABLES[name].has_depth else left[0]
+    return normal + left * (initial - climatology_of(world, name, start))
+
+
+def in_region(world: World, region: str, j: int, i: int) -> bool:
+    """Whether a cell lies in a region of `make_config`."""
+    lat, lon = world.grid.lat[j], world.grid.lon[i]
+    if region == "tropics":
+        return -40 <= lat <= 40
+    if region == "pacific":
+        return -60 <= lat <= 60 and (lon >= 140 or lon <= -100)
+    return True

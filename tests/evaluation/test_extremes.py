@@ -23,6 +23,7 @@ from hybridom.evaluation.scores import score_case
 from hybridom.evaluation.tables import write_parquet
 from hybridom.variables import PROGNOSTIC, VARIABLES
 from tests.evaluation import synthetic
+from tests.evaluation.synthetic import forecast_of, in_region
 
 EXTREMES = {"percentiles": (90.0, 97.5), "depths": (0.0, 95.0)}
 LEVELS = (0, 2)
@@ -53,29 +54,6 @@ def row_of(day):
         return slice(58, 60)
     first = day.replace(year=2001).timetuple().tm_yday - 1
     return slice(first, first + 1)
-
-
-def forecast_of(world, start, system, name, lead):
-    if system == "model":
-        return world.forecasts[start][name][lead]
-    initial = world.forecasts[start][name][0]
-    if system == "persistence":
-        return initial
-    normal = world.climatology[name][row_of(start + dt.timedelta(lead))].mean(axis=0)
-    if system == "climatology":
-        return normal
-    left = world.damping[name][lead - 1]
-    left = left[:, None, None] if VARIABLES[name].has_depth else left[0]
-    return normal + left * (initial - world.climatology[name][row_of(start)].mean(axis=0))
-
-
-def in_region(world, region, j, i):
-    lat, lon = world.grid.lat[j], world.grid.lon[i]
-    if region == "tropics":
-        return -40 <= lat <= 40
-    if region == "pacific":
-        return -60 <= lat <= 60 and (lon >= 140 or lon <= -100)
-    return True
 
 
 def counted(world, start, system, name, level, lead, region, place):

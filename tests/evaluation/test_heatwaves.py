@@ -16,6 +16,7 @@ from hybridom.evaluation.heatwaves import INTENSITIES, LAG, Events, begin, finis
 from hybridom.evaluation.scores import score_case
 from hybridom.evaluation.tables import write_parquet
 from tests.evaluation import synthetic
+from tests.evaluation.synthetic import in_region
 
 DAYS = 16
 
@@ -167,15 +168,6 @@ def scored(tmp_path_factory):
         tables[start] = score_case(case, config.evaluation)["heatwaves"]
         write_parquet(tables[start], world.layout.scores(start, "heatwaves"))
     return SimpleNamespace(world=world, config=config, tables=tables)
-
-
-def in_region(world, region, j, i):
-    lat, lon = world.grid.lat[j], world.grid.lon[i]
-    if region == "tropics":
-        return -40 <= lat <= 40
-    if region == "pacific":
-        return -60 <= lat <= 60 and (lon >= 140 or lon <= -100)
-    return True
 
 
 def forecast_of(world, start, system):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import datetime as dt
 import math
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from hybridom.evaluation.families import FAMILIES
 from hybridom.evaluation.normalised import ALL
 from hybridom.evaluation.scores import aggregate, evaluate_start
 from hybridom.variables import PROGNOSTIC, VARIABLES
+from tests.evaluation.synthetic import forecast_of, in_region
 
 COLUMNS = ["start", "lead", "region", "variable", "depth", "system", "metric", "value"]
 SYSTEMS = ["model", "persistence", "climatology", "damped_persistence"]
@@ -44,36 +44,6 @@ def value(table, **keys):
         keep &= table[column] == key
     assert keep.sum() == 1, (keys, depth)
     return float(table.loc[keep, "value"].iloc[0])
-
-
-def climatology_of(world, name, day):
-    if (day.month, day.day) == (2, 29):
-        return world.climatology[name][58:60].mean(axis=0)
-    return world.climatology[name][day.replace(year=2001).timetuple().tm_yday - 1]
-
-
-def forecast_of(world, start, system, name, lead):
-    """The field that a system forecasts, by its definition."""
-    if system == "model":
-        return world.forecasts[start][name][lead]
-    initial = world.forecasts[start][name][0]
-    if system == "persistence":
-        return initial
-    normal = climatology_of(world, name, start + dt.timedelta(lead))
-    if system == "climatology":
-        return normal
-    left = world.damping[name][lead - 1]
-    left = left[:, None, None] if VARIABLES[name].has_depth else left[0]
-    return normal + left * (initial - climatology_of(world, name, start))
-
-
-def in_region(world, region, j, i):
-    lat, lon = world.grid.lat[j], world.grid.lon[i]
-    if region == "tropics":
-        return -40 <= lat <= 40
-    if region == "pacific":
-        return -60 <= lat <= 60 and (lon >= 140 or lon <= -100)
-    return True
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Place = tuple[Source, dict[str, int]]
 Key = tuple[dt.date, int]
+K = TypeVar("K")
 UNITS = {"d": "D", "day": "D", "days": "D", "h": "h", "hour": "h", "hours": "h"}
 
 
@@ -34,19 +35,7 @@ def forecast_index(sources: Sequence[Source], chosen: Sequence[str]) -> dict[str
     Raises:
         UserError: Times are missing, contradict one another, or a field appears twice.
     """
-    index: dict[str, dict[Key, Place]] = {name: {} for name in chosen}
-    for source in sources:
-        for name in source.variables:
-            if name not in index:
-                continue
-            for key, at in _forecast_places(source, name):
-                if key in index[name]:
-                    raise UserError(
-                        f"{source.path}: {name} of lead {key[1]} from {key[0]} appears a second "
-                        f"time (first in {index[name][key][0].path}); expected one daily mean"
-                    )
-                index[name][key] = (source, at)
-    return index
+    return _index(sources, chosen, _forecast_places, lambda key: f"lead {key[1]} from {key[0]}")
 
 
 def day_index(sources: Sequence[Source], chosen: Sequence[str]) -> dict[str, dict[dt.date, Place]]:
@@ -55,18 +44,28 @@ def day_index(sources: Sequence[Source], chosen: Sequence[str]) -> dict[str, dic
     Raises:
         UserError: There is no time axis, or a day appears twice.
     """
-    index: dict[str, dict[dt.date, Place]] = {name: {} for name in chosen}
+    return _index(sources, chosen, _day_places, str)
+
+
+def _index(
+    sources: Sequence[Source],
+    chosen: Sequence[str],
+    places: Callable[[Source, str], Iterable[tuple[K, dict[str, int]]]],
+    words: Callable[[K], str],
+) -> dict[str, dict[K, Place]]:
+    """Where every field of the chosen variables lies, each once; `words` names it in messages."""
+    index: dict[str, dict[K, Place]] = {name: {} for name in chosen}
     for source in sources:
         for name in source.variables:
             if name not in index:
                 continue
-            for day, at in _day_places(source, name):
-                if day in index[name]:
+            for key, at in places(source, name):
+                if key in index[name]:
                     raise UserError(
-                        f"{source.path}: {name} of {day} appears a second time (first in "
-                        f"{index[name][day][0].path}); expected one daily mean"
+                        f"{source.path}: {name} of {words(key)} appears a second time (first in "
+                        f"{index[name][key][0].path}); expected one daily mean"
                     )
-                index[name][day] = (source, at)
+                index[name][key] = (source, at)
     return index
 
 
