@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from hybridom.data.days import climatology_rows as two_rows
 from hybridom.data.days import day_number
 from hybridom.data.stores import open_arrays, open_store, store_gaps
 from hybridom.data.stores.fetching import rows_of
@@ -282,14 +283,8 @@ class Climatology(Store):
 
 
 def climatology_rows(day: dt.date) -> tuple[int, ...]:
-    """Rows (from 0) of a 365-day climatology whose mean is that of a day.
-
-    29 February takes the mean of 28 February and 1 March; every other day of a leap year takes
-    the row of its month and day.
-    """
-    if (day.month, day.day) == (2, 29):
-        return 58, 59
-    return (dt.date(2001, day.month, day.day).timetuple().tm_yday - 1,)
+    """Rows (from 0) of a 365-day climatology whose mean is that of a day, each once."""
+    return tuple(dict.fromkeys(two_rows(day)))
 
 
 def _mean(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
