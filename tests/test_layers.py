@@ -25,6 +25,7 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
             "config",
             "layout",
             "files",
+            "slurm",
         },
         {0},
     ),
@@ -37,11 +38,12 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
     7: ({"forecast", "bench"}, {0, 1, 2, 5}),
     8: ({"evaluation"}, {0, 1, 2}),
     9: ({"figures"}, {0, 1, 2}),
-    10: ({"page", "compare"}, {0, 1, 8, 9, 10}),
+    10: ({"page", "compare", "operations"}, {0, 1, 8, 9, 10}),
     11: ({"cli", "__main__"}, set(range(12))),
 }
-# Besides: the measurements take the numerical ocean by itself, without networks, and training.
-EXTRA = {"bench": {3, 6}}
+# Besides: the measurements take the numerical ocean by itself, without networks, and training;
+# operations look at every stage.
+EXTRA = {"bench": {3, 6}, "operations": set(range(10))}
 LAYER_OF = {part: layer for layer, (parts, _) in LAYERS.items() for part in parts}
 # The workflow asks these while it plans, twice in every cluster job.
 LIGHT = (

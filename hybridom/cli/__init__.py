@@ -24,6 +24,7 @@ from hybridom.cli import (
     export,
     model,
     oceanbench,
+    operations,
     page,
     results,
     retrieve,
@@ -60,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
         config,
         store,
         bench,
+        operations,
     ):
         module.add_commands(commands)
     return parser
