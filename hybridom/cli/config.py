@@ -41,6 +41,24 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "The file that is written is itself a configuration for the commands of that stage.",
     )
     stage.add_argument("stage", metavar="STAGE", help="for example train or figures")
+    stage.add_argument(
+        "--files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="configurations of several experiments, in place of --config",
+    )
+    stage.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="an experiment for each value of training.seed, named <experiment>_seed<N>",
+    )
+    stage.add_argument(
+        "--experiment", metavar="NAME", help="which of several experiments (default: the first)"
+    )
     stage.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to")
     stage.set_defaults(run=run_stage)
 
@@ -65,8 +83,12 @@ def run_schema(args: argparse.Namespace) -> None:
 
 def run_stage(args: argparse.Namespace) -> None:
     """Write the sections of one stage."""
-    from hybridom.config import STAGES, load, write_stage
+    from hybridom.config import STAGES, load_experiments, write_stage
 
     if args.stage not in STAGES:
         raise UserError(f"stage {args.stage!r} is unknown; choose one of {', '.join(STAGES)}")
-    write_stage(load(args.config, args.overrides), args.stage, args.output)
+    experiments = load_experiments(args.files or [args.config], args.overrides, args.seeds)
+    name = args.experiment or next(iter(experiments))
+    if name not in experiments:
+        raise UserError(f"--experiment: no {name!r}; there are {', '.join(experiments)}")
+    write_stage(experiments[name], args.stage, args.output)

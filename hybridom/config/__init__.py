@@ -17,6 +17,8 @@ from hybridom.config.data import (
     StoresConfig,
     TwinConfig,
 )
+from hybridom.config.differences import differences
+from hybridom.config.experiments import load_experiments
 from hybridom.config.files import (
     config_hash,
     json_schema,
@@ -78,8 +80,10 @@ __all__ = [
     "ValidationConfig",
     "WandbConfig",
     "config_hash",
+    "differences",
     "json_schema",
     "load",
+    "load_experiments",
     "load_stage",
     "merge",
     "narrow",
