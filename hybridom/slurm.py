@@ -10,7 +10,7 @@ from hybridom.errors import UserError
 
 PATIENCE = 60.0  # seconds for an answer; a busy controller takes a while
 # Fields of `squeue` and `sinfo`, in the order of the classes below.
-JOB_FIELDS = "%i|%T|%k|%M|%l|%L|%r|%N"
+JOB_FIELDS = "%i|%T|%M|%l|%L|%r|%N|%Z|%k"  # the comment may hold anything
 PARTITION_FIELDS = "%R|%a|%l|%D|%c|%m|%G"
 
 
@@ -21,22 +21,24 @@ class Job:
     Attributes:
         number: Its number; of an array, `<job>_<task>`.
         state: Such as PENDING or RUNNING.
-        comment: What Snakemake notes there: the rule and its wildcards.
         elapsed: Time since it began, as SLURM writes it.
         limit: Its time limit, as SLURM writes it.
         left: Time to the limit, as SLURM writes it.
         reason: Why it waits, or `None`.
         nodes: Where it runs, as SLURM writes it.
+        folder: Its working directory.
+        comment: What Snakemake notes there: the rule and its wildcards.
     """
 
     number: str
     state: str
-    comment: str
     elapsed: str
     limit: str
     left: str
     reason: str
     nodes: str
+    folder: str
+    comment: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def jobs(user: str) -> list[Job]:
         UserError: As `ask`.
     """
     text = ask("squeue", "--noheader", "--array", "--user", user, "--format", JOB_FIELDS)
-    return [Job(*(field.strip() for field in line.split("|"))) for line in text.splitlines()]
+    return [Job(*(x.strip() for x in line.split("|", 8))) for line in text.splitlines()]
 
 
 def partitions() -> list[Partition]:
@@ -147,7 +149,7 @@ def _partition(line: str) -> Partition:
         name,
         state,
         seconds(limit),
-        int(nodes),
+        _number(nodes),
         _number(cores),
         _number(memory),
         sum(int(kind[-1]) if kind[-1].isdigit() else 1 for kind in kinds),
@@ -158,3 +160,41 @@ def _partition(line: str) -> Partition:
 def _number(text: str) -> int:
     """The least of nodes that differ, which `sinfo` marks with a plus."""
     return int(text.rstrip("+"))
+
+
+def settings() -> dict[str, str]:
+    """How the controller is set up, by the names of `slurm.conf`.
+
+    Raises:
+        UserError: As `ask`.
+    """
+    pairs = (line.partition("=") for line in ask("scontrol", "show", "config").splitlines())
+    return {key.strip(): value.strip() for key, middle, value in pairs if middle}
+
+
+def accounts(user: str) -> list[str]:
+    """Accounts that a user may charge, of all clusters that share the accounting.
+
+    Raises:
+        UserError: As `ask`; there is no accounting.
+    """
+    words = ("--noheader", "--parsable2", "show", "association", f"user={user}", "format=account")
+    return sorted({line.strip() for line in ask("sacctmgr", *words).splitlines() if line.strip()})
+
+
+def history_missing() -> str | None:
+    """Why `sacct` tells nothing of past jobs; None if it does."""
+    try:
+        done = subprocess.run(
+            ("sacct", "--allocations", "--noheader", "--starttime", "now-1minutes"),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    except FileNotFoundError:
+        return "sacct: not found"
+    except subprocess.TimeoutExpired:
+        return f"sacct: no answer within {PATIENCE:g} s"
+    # Without a data base some versions end with status 0.
+    said = " ".join(done.stderr.split())
+    return said or "it failed" if done.returncode or "disabled" in said else None

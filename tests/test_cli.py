@@ -60,6 +60,7 @@ def test_every_stage_has_its_command():
         ("doctor",),
         ("status",),
         ("cost",),
+        ("launch",),
         ("bench", "step"),
         ("bench", "core"),
         ("bench", "train"),
@@ -96,6 +97,7 @@ def test_help_has_an_example_that_parses(words, capsys):
 # These read no configuration.
 PLAIN = {("config", "schema"), ("store", "check"), ("store", "info")}
 PLAIN |= {("model", "info"), ("model", "export"), ("evaluate",), ("oceanbench", "validate")}
+PLAIN |= {("launch",)}
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w not in PLAIN], ids=" ".join)

@@ -26,6 +26,7 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
             "layout",
             "files",
             "slurm",
+            "launch",
         },
         {0},
     ),
@@ -50,6 +51,8 @@ LIGHT = (
     "hybridom.config",
     "hybridom.layout",
     "hybridom.figures",
+    "hybridom.operations.changes",
+    "hybridom.operations.failures",
     "hybridom.page.themes",
     "hybridom.twin.states",
 )

@@ -22,6 +22,7 @@ from hybridom.cli import (
     config,
     data,
     export,
+    launch,
     model,
     oceanbench,
     operations,
@@ -62,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         store,
         bench,
         operations,
+        launch,
     ):
         module.add_commands(commands)
     return parser

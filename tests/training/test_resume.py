@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import random
-import re
 import signal
 import tarfile
 import time
@@ -18,6 +17,7 @@ import xarray as xr
 
 from hybridom import checkpoint
 from hybridom.config import TrainingConfig
+from hybridom.launch import HEED
 from hybridom.training import folder, loop
 from hybridom.training.optimise import Optimisation
 from hybridom.training.stop import EXIT_STOPPED, StopRequest
@@ -26,12 +26,6 @@ from tests.warm import LAUNCHER, TORCHRUN, Command, server
 
 ROOT = Path(__file__).parents[2]
 
-# what the rule asks of torchrun
-HEEDS = re.findall(
-    r"--(?:signals-to-handle|shutdown-timeout) \S+", (ROOT / "workflow/rules/train.smk").read_text()
-)
-HEEDS = [word for option in HEEDS for word in option.split()]
-
 
 def start(log: Path, world, *overrides: str, experiment: str, ranks: int = 1) -> Command:
     """Start a training run as a process of its own, under torchrun if it has several ranks."""
@@ -39,7 +33,7 @@ def start(log: Path, world, *overrides: str, experiment: str, ranks: int = 1) ->
     command = ["train", f"--config={world.file}", *options]
     if ranks == 1:
         return server(*TORCHRUN).start("hybridom", command, log)
-    launch = ["--standalone", f"--nproc-per-node={ranks}", *HEEDS, "-m", "hybridom"]
+    launch = ["--standalone", f"--nproc-per-node={ranks}", *HEED, "-m", "hybridom"]
     return server(*TORCHRUN).start(LAUNCHER, [*launch, *command], log)
 
 
