@@ -190,9 +190,9 @@ def count(
     with_all = backward if plain == config else _flop(config, grid, wet, statistics, days)[1]
     flop = Flop(forward // windows, backward // windows, (with_all - backward) // windows)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        rollout = _fake_rollout(config, grid, wet, statistics, mode)
-        batch = _fake_batch(config, grid, days)
-        return flop, _bytes(config, rollout, batch)
+        rollout = fake_rollout(config, grid, wet, statistics, mode)
+        batch = fake_batch(config, grid, days)
+        return flop, all_bytes(config, rollout, batch)
 
 
 def _flop(
@@ -200,14 +200,15 @@ def _flop(
 ) -> tuple[int, int]:
     """FLOP of the forward and of the backward pass over a micro-batch, recomputing included."""
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        rollout = _fake_rollout(config, grid, wet, statistics, mode)
+        rollout = fake_rollout(config, grid, wet, statistics, mode)
         if rollout.model.skeleton is not None:
             # The numerical ocean does no matrix products; without it tracing is much faster.
-            setattr(rollout.model, "skeleton", _Still())  # noqa: B010 - of another type
-        return count_flop(rollout, _fake_batch(config, grid, days))
+            setattr(rollout.model, "skeleton", Still())  # noqa: B010 - of another type
+        return count_flop(rollout, fake_batch(config, grid, days))
 
 
-def _bytes(config: Config, rollout: Rollout, batch: Batch) -> Bytes:
+def all_bytes(config: Config, rollout: Rollout, batch: Batch) -> Bytes:
+    """Bytes of a training with these windows: what it keeps, and what a step takes."""
     weights = [p for p in rollout.parameters() if p.requires_grad]
     window = [x for part in (batch.state, batch.climatology) for _, x in part.items()]
     window += [*batch.forcing.fields.values(), *batch.forcing_climatology.fields.values()]
@@ -226,7 +227,7 @@ def require_networks(model: HybridOM) -> None:
         raise UserError("all networks are switched off: nothing to train")
 
 
-class _Still(nn.Module):
+class Still(nn.Module):
     """In the place of the numerical ocean: a day on which nothing happens."""
 
     def forward(self, state: OceanState, *_: Forcing) -> SkeletonResult:
@@ -236,7 +237,7 @@ class _Still(nn.Module):
         return torch.zeros_like(state.thetao)
 
 
-def _fake_rollout(
+def fake_rollout(
     config: Config, grid: Grid, wet: Mask, statistics: Statistics, mode: FakeTensorMode
 ) -> Rollout:
     """Model and loss whose parameters and buffers have no contents."""
@@ -256,7 +257,7 @@ def _fake_rollout(
     return rollout.train()
 
 
-def _fake_batch(config: Config, grid: Grid, days: int) -> Batch:
+def fake_batch(config: Config, grid: Grid, days: int) -> Batch:
     """Windows without contents; to be called under a `FakeTensorMode`."""
     lead = (config.training.batch, days + 1)
 
