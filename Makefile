@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo report test test-quick lint clean
+.PHONY: help install install-dev demo report test test-quick lint lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,9 @@ lint: install-dev ## check format, style and types
 	snakefmt --check Snakefile workflow
 	mypy
 	snakemake --lint
+
+lock: ## write envs/constraints.txt anew, in an empty environment of its own
+	@$(PYTHON) envs/lock.py --torch '$(TORCH)'
 
 clean: ## remove results, logs and caches; keep raw files, stores and .venv
 	rm -rf results logs benchmarks .snakemake .pytest_cache .mypy_cache .ruff_cache
