@@ -3,6 +3,8 @@
 `snakemake --cores all` runs everything with config/demo.yaml. Another file:
 `snakemake --cores all --config base=config/test.yaml`. Other values:
 `snakemake --cores all --config set=training.batch=2` or `--config 'training={batch: 2}'`.
+Several experiments that share their data, as seeds and ablations do:
+`snakemake --cores all --config base="config/demo.yaml config/ablations/network_only.yaml" seeds="0 1"`.
 """
 
 from snakemake.utils import min_version
@@ -16,17 +18,14 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 
 
+container: image()
+
+
 wildcard_constraints:
     year=r"\d{4}",
     start=r"\d{4}-\d{2}-\d{2}",
     stage="|".join(STAGES),
-
-
-localrules:
-    all,
-    configure_twin,
-    configure_resources,
-    configure_experiment,
+    experiment="|".join(map(re.escape, EXPERIMENTS)),
 
 
 include: "workflow/rules/configure.smk"
@@ -42,11 +41,17 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        layout.scores_table,
-        layout.summary,
-        layout.page,
-        [figure_outputs(name, CONFIG, layout) for name in figure_names(CONFIG)],
+        finished_experiments,
+    localrule: True
 
 
 onstart:
     lock_working_directory()
+
+
+onerror:
+    explain_failures(log)
+
+
+if workflow.is_main_process and not workflow.remote_exec:
+    announce_changes()

@@ -114,6 +114,7 @@ WIND = ("u10", "v10")
 
 # Files that take longest. Workers take whole files, and none should be left with one of these.
 LONGEST = (
+    "test_cluster.py",
     "test_by_hand.py",
     "test_restarts.py",
     "test_distributed.py",
@@ -127,8 +128,11 @@ LONGEST = (
     "test_bench_train.py",
     "test_fused_adjoint.py",
     "test_prepare_kill.py",
-    "test_failures.py",
     "test_runs.py",
+    "test_failures.py",
+    "test_module.py",
+    "test_cost.py",
+    "test_doctor_cluster.py",
     "test_verification.py",
     "test_tracking.py",
     "test_checks.py",

@@ -36,6 +36,7 @@ SNAKEMAKE = (
     "hybridom.config",
     "hybridom.figures",
     "hybridom.layout",
+    "hybridom.operations.failures",
     "hybridom.twin.states",
 )
 # What the stages of the workflow import.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -61,7 +62,10 @@ class Workflow:
             overrides: Texts for `--config set=...`.
             nested: Values for `--config` as Snakemake reads them, such as `training={batch: 2}`.
         """
-        settings = [f"base={self.base}", f"set={' '.join([*self.overrides, *overrides])}"]
+        settings = [f"base={self.base}"]
+        if texts := [*self.overrides, *overrides]:
+            # Snakemake takes away a quotation mark at the very end
+            settings.append(f"set={shlex.join(texts)} ")
         run = ["--cores", "2", *options, "--directory", str(self.directory)]
         return [*run, "--config", *settings, *nested]
 

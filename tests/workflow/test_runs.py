@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from hybridom.figures import figure_names, figure_outputs
+from tests.workflow.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -130,8 +137,105 @@ def test_the_report_holds_the_summary_and_the_figures(finished):
 def test_the_slurm_profile_plans_the_same_jobs_with_resources(fresh):
     text = fresh.succeed("--profile", "slurm", "--dry-run", "all")
     assert fresh.jobs(text) == fresh.plan()
-    train = next(b for b in text.split("\n\n") if "rule train:" in b)
-    for resource in ("slurm_partition=gpu", "mem_mb=", "runtime=", "gpu=2", "nodes=1"):
+    train = block(text, "train")
+    for resource in ("slurm_partition=gpu", "mem_mb=", "runtime=1440", "gres=gpu:2", "nodes=1"):
         assert resource in train
-    state = next(b for b in text.split("\n\n") if "rule prepare_state:" in b)
-    assert "slurm_partition=cpu" in state
+    assert "mpi=" not in train
+    assert "slurm_partition=cpu" in block(text, "prepare_state")
+    assert "gres=gpu:1" in block(text, "forecast")
+
+
+def block(text: str, rule: str) -> str:
+    """What a dry run says of the first job of a rule."""
+    return next(b for b in text.split("\n\n") if f"rule {rule}:" in b)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "expected"),
+    [
+        (["gpus_per_node=4"], ["nodes=2", "gres=gpu:4", "tasks=2", "mpi=srun", "threads: 32"]),
+        (["gpus_per_node=8", "gpu_type=a100"], ["nodes=1", "gres=gpu:a100:8", "threads: 64"]),
+        (["gpus_per_node=8", "cores_per_gpu=2"], ["nodes=1", "threads: 16"]),
+        (["gpus_per_node=0"], ["nodes=1"]),
+        ([], ["nodes=1", "gpu=8"]),
+    ],
+)
+def test_nodes_and_gpus_follow_ranks_and_the_cluster(fresh, cluster, expected):
+    options = ["--default-resources", *cluster] if cluster else []
+    done = fresh.succeed("--dry-run", *options, "--cores", "99", overrides=["training.ranks=8"])
+    train = block(done, "train")
+    assert [x for x in expected if x not in train] == []
+    if "gpus_per_node=0" in cluster:
+        assert "gres" not in train and "gpu=" not in train
+
+
+def test_ranks_that_cannot_be_spread_over_nodes_are_refused(fresh):
+    options = ["--dry-run", "--default-resources", "gpus_per_node=4"]
+    done = fresh.run(*options, overrides=["training.ranks=5"])
+    assert done.returncode != 0
+    assert "training.ranks: 5 processes cannot be spread evenly over 2 nodes" in done.stdout
+
+
+def test_a_changed_training_option_trains_again_and_says_why(seen):
+    text = seen.succeed("--dry-run", overrides=["training.loss.kind=mae"])
+    line = "test: train has another option than when it ran: training.loss.kind: mse -> mae"
+    assert f"hybridom: {line}" in text.splitlines()
+    assert seen.jobs(text)["train"] == 1
+
+
+def test_a_comment_in_the_package_reruns_nothing(seen, tmp_path):
+    clone = tmp_path / "clone"
+    parts = ("Snakefile", "hybridom", "workflow", "config", "envs", "profiles", "pyproject.toml")
+    for part in parts:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, clone / part) if clone.exists() else (
+            clone.mkdir(),
+            copy(ROOT / part, clone / part),
+        )
+    for path in ("training/loop.py", "forecast.py", "data/climatology.py", "layout.py"):
+        file = clone / "hybridom" / path
+        file.write_text(file.read_text() + "\n# a remark\n")
+    for path in (clone / "workflow" / "rules").iterdir():
+        path.write_text(path.read_text() + "\n# a remark\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--dry-run", *seen.command()],
+        cwd=clone,
+        env={**os.environ, "PYTHONPATH": str(clone)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "Nothing to be done" in done.stdout
+
+
+def test_seeds_and_ablations_share_all_but_training_and_what_follows(fresh):
+    base = "config/demo.yaml config/ablations/network_only.yaml"
+    several = replace(fresh, base=base, overrides=())
+    alone = replace(fresh, base="config/demo.yaml", overrides=()).plan()
+    plan = several.plan(nested=["seeds=0 1"])
+    experiments = {"train", "forecast", "evaluate_start", "aggregate_scores", "page", "fit_damping"}
+    for rule, jobs in alone.items():
+        own = rule in experiments or rule.startswith(("figure_", "configure_experiment"))
+        assert plan[rule] == jobs * (4 if own else 1), rule
+    assert plan["compare"] == 1
+    assert set(plan) == {*alone, "compare"}
+
+
+def test_experiments_that_share_no_data_are_refused(fresh):
+    several = replace(fresh, base="config/demo.yaml config/test.yaml", overrides=())
+    done = several.run("--dry-run")
+    assert done.returncode != 0
+    assert "experiments of one run may differ" in done.stdout
+
+
+def test_several_experiments_end_with_a_comparison(copied, commands):
+    small = ("evaluation.families=[]", "figures.dpi=50", "forecast.last=2002-01-18")
+    run = replace(copied, overrides=(*copied.overrides, *small), commands=commands)
+    plan = run.plan(nested=["seeds=0,1"])
+    assert plan["train"] == plan["page"] == 2
+    assert not any(rule.startswith("prepare") for rule in plan)
+    run.succeed("--until", "compare", nested=["seeds=0,1"])
+    table = pd.read_csv(run.directory / "results" / "compare_test_seed0" / "scores.csv")
+    assert table[["value_test_seed0", "value_test_seed1"]].notna().any().all()
+    assert run.plan("--until", "compare", nested=["seeds=0,1"]) == {}

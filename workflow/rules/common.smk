@@ -4,21 +4,32 @@ reads this file twice."""
 import datetime as dt
 import fcntl
 import json
+import os
+import re
 import shlex
 import sys
 from pathlib import Path
 
-from hybridom.config import STAGES, load, narrow
+from snakemake.settings.types import DeploymentMethod
+
+import hybridom
+from hybridom.config import STAGES, load_experiments, narrow
 from hybridom.errors import UserError
 from hybridom.figures import FIGURES, figure_inputs, figure_names, figure_outputs
 from hybridom.layout import Layout
+from hybridom.operations import failures
+from hybridom.operations.changes import changed_options
 from hybridom.page.themes import theme
 from hybridom.twin.states import packaged_state
 
-# With `--sdm conda`, jobs run in this environment; without, they find `hybridom` and `torchrun`
-# beside the Python that runs Snakemake, activated or not.
+# The clone whose package this is; the script beside the conda environment installs it from there.
+PROJECT = Path(hybridom.__file__).parents[1]
+os.environ.setdefault("HYBRIDOM_PROJECT", str(PROJECT))
+# With `--sdm`, jobs run in this environment or in the image of a container; without, they find
+# `hybridom` and `torchrun` beside the Python that runs Snakemake, activated or not.
 ENVIRONMENT = "../../envs/hybridom.yaml"
-if not workflow.deployment_settings.deployment_method:
+DEPLOYMENT = workflow.deployment_settings.deployment_method
+if not DEPLOYMENT:
     shell.prefix(f'PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 
@@ -43,36 +54,90 @@ def override_texts(values, prefix=""):
     return texts
 
 
-def read_configuration():
-    """The base file, the overrides, and the configuration that they make.
+def given_configuration():
+    """The configuration files and the values that were given.
 
-    The base is `--config base=FILE`, else `--configfile FILE`, else config/demo.yaml; it is never
-    mixed with the default. Overrides are `--config set='a.b=c d.e=f'` and nested values.
+    They come from the command line or, in a module of another workflow, from its `config`, which
+    holds what `--config` takes.
     """
-    given = dict(workflow.config_settings.config)
-    files = [Path(file) for file in workflow.overwrite_configfiles]
-    if "base" in given:
-        files.append(Path(given.pop("base")))
-    if len(files) > 1:
-        stop("give one configuration file, as --configfile FILE or --config base=FILE")
-    base = files[0] if files else Path("config/demo.yaml")
-    if not base.exists():
-        base = Path(workflow.basedir) / base  # with --directory, files lie in the project
-    overrides = shlex.split(str(given.pop("set", "")))
+    main = workflow.modifier.is_main_snakefile()
+    given = workflow.config_settings.config if main else config
+    files = [Path(file) for file in workflow.overwrite_configfiles] if main else []
+    return files, {key: value for key, value in given.items() if value is not None}
+
+
+def read_configuration():
+    """The base files, the overrides, the seeds, and the experiments that they make.
+
+    The base is `--config base=FILE` (or several), else `--configfile FILE`, else config/demo.yaml;
+    it is never mixed with the default. Overrides are `--config set='a.b=c d.e=f'` and nested
+    values; `--config seeds='0 1 2'` makes an experiment of each seed.
+    """
+    files, given = given_configuration()
+    given.pop("image", None)
+    if len(files) > 1 or (files and "base" in given):
+        stop(
+            "give one configuration file, as --configfile FILE or --config base=FILE, or several "
+            "experiments as --config base='FILE FILE'"
+        )
+    files += [Path(file) for file in words_of("base", given.pop("base", ""))]
+    files = [find_base(file) for file in files or [Path("config/demo.yaml")]]
+    overrides = words_of("set", given.pop("set", ""))
+    seeds = str(given.pop("seeds", "")).replace(",", " ").split()
     overrides += override_texts(given)
     try:
-        return base, overrides, load(base, overrides)
+        return files, overrides, seeds, load_experiments(files, overrides, list(map(int, seeds)))
     except UserError as error:
         stop(error)
+    except ValueError:
+        stop(f"seeds: expected whole numbers such as '0 1 2', found {' '.join(seeds)!r}")
 
 
-BASE, OVERRIDES, CONFIG = read_configuration()
-CONFIG_OPTIONS = (
-    shlex.join(["--config", str(BASE), *(word for text in OVERRIDES for word in ("--set", text))])
-    .replace("{", "{{")
-    .replace("}", "}}")
+def words_of(key, value):
+    """The words of a value of `--config`, split as a shell does."""
+    try:
+        return shlex.split(str(value))
+    except ValueError:
+        # Snakemake takes away a quotation mark at the very end.
+        stop(
+            f"{key}: a quotation mark has no partner in {value!r}; if it is the last character, "
+            "put a space behind it"
+        )
+
+
+def find_base(file):
+    """The configuration file; with --directory, files lie in the project."""
+    return file if file.exists() else PROJECT / file
+
+
+def image():
+    """The image of `--sdm apptainer`: `--config image=FILE_OR_ADDRESS`, else that of envs/."""
+    given = given_configuration()[1].get("image")
+    wanted = str(given or PROJECT / "envs/hybridom.sif")
+    if DeploymentMethod.APPTAINER in DEPLOYMENT:
+        if DeploymentMethod.CONDA in DEPLOYMENT:
+            stop("the image holds every package: give --sdm apptainer or --sdm conda, not both")
+        if "://" not in wanted and not Path(wanted).exists():
+            stop(
+                f"{wanted} does not exist; build it with `apptainer build envs/hybridom.sif "
+                "envs/hybridom.def` in the clone, or name another one: --config image=FILE"
+            )
+    return wanted
+
+
+FILES, OVERRIDES, SEEDS, EXPERIMENTS = read_configuration()
+CONFIG_OPTIONS = shlex.join(
+    [
+        *("--files", *map(str, FILES)),
+        *(("--seeds", *SEEDS) if SEEDS else ()),
+        *(word for text in OVERRIDES for word in ("--set", text)),
+    ]
 )
-layout = Layout(CONFIG)
+CONFIG_OPTIONS = CONFIG_OPTIONS.replace("{", "{{").replace("}", "}}")
+# Experiments of one run differ in skeleton, networks and training alone: for the rest, any will do.
+CONFIG = next(iter(EXPERIMENTS.values()))
+
+layout = Layout(CONFIG.model_copy(update={"experiment": "{experiment}"}))
 
 
 def stage_name(wildcards):
@@ -82,7 +147,8 @@ def stage_name(wildcards):
 
 def stage_sections(wildcards):
     """What the stage is given; a change of it makes the file, and then the stage, anew."""
-    return narrow(CONFIG, stage_name(wildcards)).as_dict()
+    config = EXPERIMENTS[wildcards.get("experiment", CONFIG.experiment)]
+    return narrow(config, stage_name(wildcards)).as_dict()
 
 
 # --- paths
@@ -99,10 +165,15 @@ YEAR = Wildcard("{year}")
 START = Wildcard("{start}")
 MONTH = "{month}"
 RAW = {".nc", ".h5", ".grib", ".grb", ".grib2"}  # raw files that are no folders
-LOGS = f"logs/{CONFIG.experiment}"
-BENCHMARKS = f"benchmarks/{CONFIG.experiment}"
+# Logs of what experiments share lie with the first one's.
+SHARED_LOGS, LOGS = (f"logs/{name}" for name in (CONFIG.experiment, "{experiment}"))
+SHARED_BENCHMARKS, BENCHMARKS = (
+    f"benchmarks/{name}" for name in (CONFIG.experiment, "{experiment}")
+)
 # What is fetched takes days to arrive: its years are prepared as they come, after the first.
 CHECKED_FIRST = CONFIG.periods.years[: 1 if CONFIG.source.kind == "download" else None]
+SLURM_LOGS = Path("logs/slurm")  # as the profile has it
+COMPARISON = Path(CONFIG.paths.results) / f"compare_{CONFIG.experiment}"
 # Kinds of scores, each with a table of its own; that of the fields is always there.
 FAMILIES_SCORED = ("scores", *CONFIG.evaluation.families)
 FIRST_CHECKS = [layout.check_report(year) for year in CHECKED_FIRST]
@@ -175,6 +246,27 @@ def thresholds_file(wildcards):
     return layout.percentiles_manifest if CONFIG.evaluation.needs_thresholds else []
 
 
+def start_from(wildcards):
+    """The checkpoint whose weights a training begins with, where there is one."""
+    return EXPERIMENTS[wildcards.experiment].training.start_from or []
+
+
+def finished_experiments(wildcards):
+    """Tables, figures and pages of all experiments, and their comparison."""
+    layouts = [Layout(config) for config in EXPERIMENTS.values()]
+    return [
+        *(
+            file
+            for one in layouts
+            for file in (
+                *(one.scores_table, one.summary, one.page),
+                *(f for name in figure_names(CONFIG) for f in figure_outputs(name, CONFIG, one)),
+            )
+        ),
+        *([COMPARISON / "page.html"] if len(EXPERIMENTS) > 1 else []),
+    ]
+
+
 def marked_for_report(figure):
     """Files of one figure; the first that a browser shows goes into the report."""
     files = figure_outputs(figure, CONFIG, layout)
@@ -185,12 +277,48 @@ def marked_for_report(figure):
         caption=f"../report/{entry.caption}",
         category="Figures",
         subcategory=theme(entry.module),
-        labels={"figure": entry.title},
+        labels={"figure": entry.title, "experiment": "{experiment}"},
     )
     return [marked if file == shown else file for file in files]
 
 
 # --- resources
+
+
+def described(name):
+    """What the profile says of the cluster in `default-resources`, or None."""
+    found = (workflow.resource_settings.default_resources or {}).get(name)
+    return None if found is None else found.raw  # a word, which might be an expression too
+
+
+RANKS = CONFIG.training.ranks
+GPUS_PER_NODE = described("gpus_per_node")
+CORES_PER_GPU = described("cores_per_gpu") or 8
+NODES = -(-RANKS // GPUS_PER_NODE) if GPUS_PER_NODE else 1
+RANKS_PER_NODE = -(-RANKS // NODES)
+if RANKS % NODES:
+    stop(
+        f"training.ranks: {RANKS} processes cannot be spread evenly over {NODES} nodes of "
+        f"{GPUS_PER_NODE} GPUs (gpus_per_node of the profile); choose a multiple of {GPUS_PER_NODE}"
+    )
+
+
+def gpus(number, nodes=1):
+    """Resources of a job that takes `number` GPUs on each of its nodes.
+
+    Without `gpus_per_node` in the profile, they are asked for as `gpu`, which every executor knows.
+    """
+    if GPUS_PER_NODE is None:
+        return {"nodes": 1, "gpu": number, "tasks_per_gpu": 0}
+    wanted = {"nodes": nodes}
+    if GPUS_PER_NODE:
+        kind = described("gpu_type")
+        wanted["gres"] = f"gpu:{kind}:{number}" if kind else f"gpu:{number}"
+        wanted["tasks_per_gpu"] = 0  # torchrun starts the processes of a node
+    if nodes > 1:
+        wanted |= {"mpi": "srun", "tasks": nodes}  # the rule starts a task on each node itself
+    return wanted
+
 
 CELLS = round(
     (CONFIG.grid.lat[1] - CONFIG.grid.lat[0])
@@ -216,6 +344,31 @@ def minutes(base, per_state=0.0):
         return round((base + per_state * STATE_MB) * attempt)
 
     return limit
+
+
+# --- what is said about a run
+
+
+def announce_changes():
+    """Say which options have changed since the stages ran; what needs them runs again."""
+    for config in EXPERIMENTS.values():
+        for stage, lines in changed_options(config).items():
+            for line in lines:
+                print(
+                    f"hybridom: {config.experiment}: {stage} has another option than when it ran: {line}",
+                    file=sys.stderr,
+                )
+
+
+def explain_failures(logs):
+    """Say what went wrong, and what to do about it, below all that Snakemake has said.
+
+    `logs` are those of Snakemake's loggers, the first of which is its own.
+    """
+    if workflow.remote_exec:
+        return  # a job of the cluster, whose failure the run that submitted it explains
+    if said := failures.report(Path(logs[0]), SLURM_LOGS):
+        print(f"\nhybridom: what went wrong\n\n{said}", file=sys.stderr)
 
 
 def lock_working_directory():

@@ -11,6 +11,24 @@ rule configure_experiment:
         f"{layout.experiment_dir}/config/{{stage}}.yaml",
     log:
         f"{LOGS}/configure/{{stage}}.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        stage=stage_name,
+        sections=stage_sections,
+    shell:
+        "hybridom config stage {params.stage} --experiment {wildcards.experiment} --output {output} "
+        f"{CONFIG_OPTIONS} > {{log}} 2>&1"
+
+
+rule configure_resources:
+    "Write what one stage that experiments share is given of the configuration."
+    output:
+        f"{layout.resources_dir}/config/{{stage}}.yaml",
+    log:
+        f"{SHARED_LOGS}/configure/{{stage}}.log",
+    localrule: True
     conda:
         ENVIRONMENT
     params:
@@ -20,13 +38,9 @@ rule configure_experiment:
         f"hybridom config stage {{params.stage}} --output {{output}} {CONFIG_OPTIONS} > {{log}} 2>&1"
 
 
-use rule configure_experiment as configure_resources with:
-    output:
-        f"{layout.resources_dir}/config/{{stage}}.yaml",
-
-
-use rule configure_experiment as configure_twin with:
+use rule configure_resources as configure_twin with:
     output:
         layout.stage_config("twin"),
     log:
-        f"{LOGS}/configure/twin.log",
+        f"{SHARED_LOGS}/configure/twin.log",
+    localrule: True

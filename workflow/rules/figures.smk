@@ -14,12 +14,15 @@ for figure in figure_names(CONFIG):
             f"{LOGS}/figures/{figure}.log",
         benchmark:
             f"{BENCHMARKS}/figures/{figure}.tsv"
+        group:
+            "figures"
         conda:
             ENVIRONMENT
         threads: 1
         resources:
             mem_mb=memory(20),
             runtime=minutes(20, per_state=0.2),
+            figures=1,
         params:
             figure=figure,
         shell:

@@ -17,12 +17,10 @@ rule forecast:
         f"{BENCHMARKS}/forecast/{{start}}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1 if STATE_MB < 20 else 8
+    threads: 1 if STATE_MB < 20 else CORES_PER_GPU
     resources:
+        **gpus(1),
         mem_mb=memory(200),
         runtime=minutes(20, per_state=1),
-        nodes=1,
-        gpu=1,
-        tasks_per_gpu=0,
     shell:
         "hybridom forecast --config {input.config} --start {wildcards.start} > {log} 2>&1"

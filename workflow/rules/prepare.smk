@@ -12,9 +12,9 @@ rule check_year:
     output:
         layout.check_report(YEAR),
     log:
-        f"{LOGS}/check/{{year}}.log",
+        f"{SHARED_LOGS}/check/{{year}}.log",
     benchmark:
-        f"{BENCHMARKS}/check/{{year}}.tsv"
+        f"{SHARED_BENCHMARKS}/check/{{year}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -34,9 +34,9 @@ rule prepare_grid:
     output:
         layout.grid_file,
     log:
-        f"{LOGS}/grid.log",
+        f"{SHARED_LOGS}/grid.log",
     benchmark:
-        f"{BENCHMARKS}/grid.tsv"
+        f"{SHARED_BENCHMARKS}/grid.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -57,9 +57,9 @@ rule prepare_state:
     output:
         layout.state_manifest(YEAR),
     log:
-        f"{LOGS}/state/{{year}}.log",
+        f"{SHARED_LOGS}/state/{{year}}.log",
     benchmark:
-        f"{BENCHMARKS}/state/{{year}}.tsv"
+        f"{SHARED_BENCHMARKS}/state/{{year}}.tsv"
     conda:
         ENVIRONMENT
     threads: 4
@@ -82,9 +82,9 @@ rule prepare_forcing:
     output:
         layout.forcing_manifest(YEAR),
     log:
-        f"{LOGS}/forcing/{{year}}.log",
+        f"{SHARED_LOGS}/forcing/{{year}}.log",
     benchmark:
-        f"{BENCHMARKS}/forcing/{{year}}.tsv"
+        f"{SHARED_BENCHMARKS}/forcing/{{year}}.tsv"
     conda:
         ENVIRONMENT
     threads: 1
@@ -104,9 +104,9 @@ rule prepare_climatology:
     output:
         layout.climatology_manifest,
     log:
-        f"{LOGS}/climatology.log",
+        f"{SHARED_LOGS}/climatology.log",
     benchmark:
-        f"{BENCHMARKS}/climatology.tsv"
+        f"{SHARED_BENCHMARKS}/climatology.tsv"
     conda:
         ENVIRONMENT
     threads: 4
@@ -127,9 +127,9 @@ rule prepare_statistics:
     output:
         layout.statistics_file,
     log:
-        f"{LOGS}/statistics.log",
+        f"{SHARED_LOGS}/statistics.log",
     benchmark:
-        f"{BENCHMARKS}/statistics.tsv"
+        f"{SHARED_BENCHMARKS}/statistics.tsv"
     conda:
         ENVIRONMENT
     threads: 4
@@ -149,9 +149,9 @@ rule prepare_percentiles:
     output:
         layout.percentiles_manifest,
     log:
-        f"{LOGS}/percentiles.log",
+        f"{SHARED_LOGS}/percentiles.log",
     benchmark:
-        f"{BENCHMARKS}/percentiles.tsv"
+        f"{SHARED_BENCHMARKS}/percentiles.tsv"
     conda:
         ENVIRONMENT
     threads: 4

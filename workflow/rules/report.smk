@@ -15,6 +15,8 @@ rule page:
         f"{LOGS}/page.log",
     benchmark:
         f"{BENCHMARKS}/page.tsv"
+    group:
+        "figures"
     conda:
         ENVIRONMENT
     threads: 1
@@ -23,3 +25,32 @@ rule page:
         runtime=minutes(20),
     shell:
         "hybridom page --config {input.config} > {log} 2>&1"
+
+
+if len(EXPERIMENTS) > 1:
+
+    rule compare:
+        "Put the scores of all experiments side by side."
+        input:
+            config=f"{CONFIG.paths.results}/{CONFIG.experiment}/config/page.yaml",
+            tables=expand(
+                [layout.table(family) for family in FAMILIES_SCORED], experiment=EXPERIMENTS
+            ),
+        output:
+            COMPARISON / "page.html",
+        log:
+            f"{SHARED_LOGS}/compare.log",
+        benchmark:
+            f"{SHARED_BENCHMARKS}/compare.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(0),
+            runtime=minutes(20),
+        params:
+            experiments=list(EXPERIMENTS),
+            folder=COMPARISON,
+        shell:
+            "hybridom compare {params.experiments} --config {input.config} "
+            "--output {params.folder} > {log} 2>&1"

@@ -13,9 +13,9 @@ if CONFIG.source.kind == "twin":
         output:
             layout.twin_manifest(YEAR),
         log:
-            f"{LOGS}/twin/{{year}}.log",
+            f"{SHARED_LOGS}/twin/{{year}}.log",
         benchmark:
-            f"{BENCHMARKS}/twin/{{year}}.tsv"
+            f"{SHARED_BENCHMARKS}/twin/{{year}}.tsv"
         conda:
             ENVIRONMENT
         threads: 1
@@ -35,12 +35,13 @@ if CONFIG.source.kind == "download":
         output:
             layout.ocean_download(MONTH),
         log:
-            f"{LOGS}/retrieve/ocean/{{month}}.log",
+            f"{SHARED_LOGS}/retrieve/ocean/{{month}}.log",
         benchmark:
-            f"{BENCHMARKS}/retrieve/ocean/{{month}}.tsv"
+            f"{SHARED_BENCHMARKS}/retrieve/ocean/{{month}}.tsv"
         wildcard_constraints:
             month=r"\d{4}-\d{2}",
         retries: 3
+        localrule: True
         conda:
             ENVIRONMENT
         threads: 1
@@ -58,12 +59,13 @@ if CONFIG.source.kind == "download":
         output:
             layout.forcing_download(MONTH),
         log:
-            f"{LOGS}/retrieve/forcing/{{month}}.log",
+            f"{SHARED_LOGS}/retrieve/forcing/{{month}}.log",
         benchmark:
-            f"{BENCHMARKS}/retrieve/forcing/{{month}}.tsv"
+            f"{SHARED_BENCHMARKS}/retrieve/forcing/{{month}}.tsv"
         wildcard_constraints:
             month=r"\d{4}-\d{2}",
         retries: 3
+        localrule: True
         conda:
             ENVIRONMENT
         threads: 1
@@ -81,10 +83,11 @@ if CONFIG.source.kind == "download":
         output:
             layout.static_download,
         log:
-            f"{LOGS}/retrieve/static.log",
+            f"{SHARED_LOGS}/retrieve/static.log",
         benchmark:
-            f"{BENCHMARKS}/retrieve/static.tsv"
+            f"{SHARED_BENCHMARKS}/retrieve/static.tsv"
         retries: 3
+        localrule: True
         conda:
             ENVIRONMENT
         threads: 1

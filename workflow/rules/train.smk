@@ -10,7 +10,7 @@ rule train:
         stores=year_stores({*CONFIG.periods.train.years, *CONFIG.periods.validation.years}),
         climatology=layout.climatology_manifest,
         statistics=layout.statistics_file,
-        start_from=CONFIG.training.start_from or [],
+        start_from=start_from,
     output:
         checkpoint=layout.checkpoint,
         losses=layout.train_log,
@@ -20,20 +20,14 @@ rule train:
         f"{BENCHMARKS}/train.tsv"
     conda:
         ENVIRONMENT
-    threads: 8 * CONFIG.training.ranks
+    threads: CORES_PER_GPU * RANKS_PER_NODE
     resources:
-        mem_mb=memory(2000, base=4000 * CONFIG.training.ranks),
-        runtime=minutes(480),
-        nodes=1,
-        gpu=CONFIG.training.ranks,
-        tasks_per_gpu=0,
+        **gpus(RANKS_PER_NODE, NODES),
+        mem_mb=memory(2000, base=4000 * RANKS_PER_NODE),
+        # What is left at the end of this time goes on in the next job.
+        runtime=480,
     params:
-        ranks=CONFIG.training.ranks,
+        ranks=RANKS,
     shell:
-        # Snakemake sets both variables to all threads of the job; torch heeds the larger
-        "export OMP_NUM_THREADS=$(( ({threads} + {params.ranks} - 1) / {params.ranks} )); "
-        "export MKL_NUM_THREADS=$OMP_NUM_THREADS; "
-        # a request to stop, of either kind, leaves time to finish the step and save
-        "torchrun --standalone --nproc-per-node {params.ranks} "
-        "--signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout 300 "
-        "-m hybridom train --config {input.config} > {log} 2>&1"
+        "hybridom launch --nodes {resources.nodes} --ranks {params.ranks} --threads {threads} "
+        "train --config {input.config} > {log} 2>&1"
