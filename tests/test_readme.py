@@ -84,7 +84,15 @@ def test_the_table_of_stages_names_every_command_once():
     table = re.findall(r"^\| .*`(?:hybridom|snakemake)[^|]*\| .*\|$", TEXT, flags=re.MULTILINE)
     named = {name for row in table for name in re.findall(r"`hybridom ([a-z ]+)`", row)}
     steps = ("check", "grid", "state", "forcing", "climatology", "statistics", "percentiles")
-    expected = {"twin", "train", "forecast", "evaluate aggregate", "figures", "page"}
+    expected = {
+        "twin",
+        "train",
+        "launch train",
+        "forecast",
+        "evaluate aggregate",
+        "figures",
+        "page",
+    }
     expected |= {"evaluate damping", "evaluate start"}
     expected |= {f"retrieve {what}" for what in ("static", "ocean", "forcing")}
     assert named == expected | {f"prepare {step}" for step in steps}
