@@ -12,7 +12,9 @@ from hybridom.config import STAGES, json_schema, load
 from tests.warm import SNAKEMAKE, server
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "config").glob("*.yaml"))
+# What a workflow deployed from the catalogue starts with names another file; it is none itself.
+STARTER = ROOT / "config" / "config.yaml"
+FILES = sorted({*(ROOT / "config").glob("*.yaml")} - {STARTER})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

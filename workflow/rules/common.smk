@@ -328,11 +328,16 @@ CELLS = round(
 STATE_MB = 4e-6 * CELLS * (4 * len(CONFIG.grid.depths) + 1)  # one day in single precision
 
 
+def more(attempt):
+    """Factor of what a job is given at an attempt; doubling soon asks for more than any node has."""
+    return 1 + (attempt - 1) / 2
+
+
 def memory(states, base=2000):
     """Megabytes for `states` days of the model's state; more at each attempt."""
 
     def megabytes(wildcards, attempt):
-        return round((base + states * STATE_MB) * attempt)
+        return round((base + states * STATE_MB) * more(attempt))
 
     return megabytes
 
@@ -341,7 +346,7 @@ def minutes(base, per_state=0.0):
     """Minutes that grow with the size of one day's state; more at each attempt."""
 
     def limit(wildcards, attempt):
-        return round((base + per_state * STATE_MB) * attempt)
+        return round((base + per_state * STATE_MB) * more(attempt))
 
     return limit
 
