@@ -78,7 +78,7 @@ def command(shape: Shape, arguments: Sequence[str], environment: Mapping[str, st
     program = ["-m", "hybridom", *arguments]
     if shape.nodes == 1:
         return [*torchrun, "--standalone", *program]
-    job = environment.get("SLURM_JOB_ID")
+    job = slurm.own_job(environment)
     if job is None:
         raise UserError(
             f"launch: {shape.nodes} nodes are asked for outside a SLURM job; start torchrun on "
@@ -91,12 +91,13 @@ def command(shape: Shape, arguments: Sequence[str], environment: Mapping[str, st
             f"({', '.join(hosts)}); resources `nodes` and `tasks` of the rule must agree"
         )
     nodes = str(shape.nodes)
+    port = PORTS[0] + int(environment["SLURM_JOB_ID"]) % PORTS[1]
     return [
         *("srun", "--nodes", nodes, "--ntasks", nodes, "--ntasks-per-node", "1"),
         *("--cpus-per-task", str(shape.threads), "--cpu-bind=none", "--kill-on-bad-exit=1"),
         *torchrun,
         *("--nnodes", nodes, "--rdzv-backend", "c10d", "--rdzv-id", job),
-        *("--rdzv-endpoint", f"{hosts[0]}:{PORTS[0] + int(job) % PORTS[1]}"),
+        *("--rdzv-endpoint", f"{hosts[0]}:{port}"),
         *program,
     ]
 
@@ -130,7 +131,7 @@ def launch(shape: Shape, arguments: Sequence[str]) -> int:
     words, environment = command(shape, arguments, os.environ), settings(shape)
     log.info("%s", " ".join(words))
     try:
-        job = os.environ.get("SLURM_JOB_ID")
+        job = slurm.own_job(os.environ)
         if job is None:
             os.execvpe(words[0], words, environment)
         return _mind(job, words, environment)

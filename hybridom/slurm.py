@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hybridom.errors import UserError
@@ -69,6 +70,15 @@ class Partition:
 def present() -> bool:
     """Whether this machine has SLURM's commands."""
     return shutil.which("sbatch") is not None
+
+
+def own_job(environment: Mapping[str, str]) -> str | None:
+    """The job that a process with these variables belongs to; None outside SLURM.
+
+    A task of an array is `<array>_<task>`: its number alone may be that of the whole array.
+    """
+    array, task = (environment.get(f"SLURM_ARRAY_{x}") for x in ("JOB_ID", "TASK_ID"))
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID")
 
 
 def ask(*words: str) -> str:

@@ -25,7 +25,9 @@ CONFIG = Path(__file__).parents[1] / "config"
 DEMO = CONFIG / "demo.yaml"
 
 
-@pytest.mark.parametrize("path", sorted({*CONFIG.glob("*.yaml")} - {CONFIG / "config.yaml"}), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted({*CONFIG.glob("*.yaml")} - {CONFIG / "config.yaml"}), ids=lambda p: p.stem
+)
 def test_every_committed_file_is_valid(path: Path) -> None:
     assert load(path).experiment == path.stem
 

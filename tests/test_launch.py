@@ -132,6 +132,15 @@ def test_near_the_limit_a_job_saves_and_is_put_back_into_the_queue(programs, tmp
     assert done.returncode != 0
 
 
+def test_a_task_of_an_array_requeues_itself_alone(programs, tmp_path):
+    stand_in(programs, "torchrun", SAVES)
+    limit_in_seconds(programs, 5)
+    stand_in(programs, "scontrol", f'echo "$*" > {tmp_path}/asked; kill -TERM $PPID')
+    array = {"SLURM_JOB_ID": "70", "SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "2"}
+    assert run(array).returncode != 0
+    assert (tmp_path / "asked").read_text().split() == ["requeue", "70_2"]
+
+
 def test_where_requeueing_is_not_allowed_the_job_fails_and_says_why(programs):
     stand_in(programs, "torchrun", SAVES)
     limit_in_seconds(programs, 5)

@@ -75,6 +75,19 @@ def test_jobs_of_a_user(programs):
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"SLURM_JOB_ID": "8"}, "8"),
+        ({"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3"}, "5_3"),
+        ({"SLURM_JOB_ID": "5", "SLURM_ARRAY_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "1"}, "5_1"),
+    ],
+)
+def test_a_task_of_an_array_is_named_apart_from_the_array(variables, expected):
+    assert slurm.own_job(variables) == expected
+
+
 def test_an_error_is_one_line_with_the_command(programs):
     programs("squeue", "echo 'slurm_load_jobs error:' >&2; echo ' no contact' >&2; exit 1")
     with pytest.raises(
