@@ -172,6 +172,7 @@ SHARED_BENCHMARKS, BENCHMARKS = (
 )
 # What is fetched takes days to arrive: its years are prepared as they come, after the first.
 CHECKED_FIRST = CONFIG.periods.years[: 1 if CONFIG.source.kind == "download" else None]
+CHANGES_SHOWN = 10
 SLURM_LOGS = Path("logs/slurm")  # as the profile has it
 COMPARISON = Path(CONFIG.paths.results) / f"compare_{CONFIG.experiment}"
 # Kinds of scores, each with a table of its own; that of the fields is always there.
@@ -357,12 +358,15 @@ def minutes(base, per_state=0.0):
 def announce_changes():
     """Say which options have changed since the stages ran; what needs them runs again."""
     for config in EXPERIMENTS.values():
+        stages = {}
         for stage, lines in changed_options(config).items():
             for line in lines:
-                print(
-                    f"hybridom: {config.experiment}: {stage} has another option than when it ran: {line}",
-                    file=sys.stderr,
-                )
+                stages.setdefault(line, []).append(stage)
+        said = [f"changed since {', '.join(on)} ran: {line}" for line, on in stages.items()]
+        if len(said) > CHANGES_SHOWN:
+            said[CHANGES_SHOWN:] = [f"and {len(said) - CHANGES_SHOWN} more: see hybridom status"]
+        for line in said:
+            print(f"hybridom: {config.experiment}: {line}", file=sys.stderr)
 
 
 def explain_failures(logs):
