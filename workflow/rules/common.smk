@@ -343,6 +343,18 @@ def memory(states, base=2000):
     return megabytes
 
 
+def training_memory():
+    """Memory of training on one node: what `hybridom cost` counts, and CUDA's libraries."""
+    periods, most = CONFIG.periods, 0
+    for settings in (config.training for config in EXPERIMENTS.values()):
+        windows = 2 * settings.batch * (1 + max(stage.days for stage in settings.curriculum))
+        states = 2 * windows * (1 + settings.num_workers)  # the step's and those made in advance
+        if settings.cache == "memory":
+            states += periods.train.length + periods.validation.length + 366
+        most = max(most, 4000 + 500 * settings.num_workers + states * STATE_MB)
+    return memory(0, base=RANKS_PER_NODE * most)
+
+
 def minutes(base, per_state=0.0):
     """Minutes that grow with the size of one day's state; more at each attempt."""
 

@@ -23,7 +23,7 @@ rule train:
     threads: CORES_PER_GPU * RANKS_PER_NODE
     resources:
         **gpus(RANKS_PER_NODE, NODES),
-        mem_mb=memory(2000, base=4000 * RANKS_PER_NODE),
+        mem_mb=training_memory(),
         # What is left at the end of this time goes on in the next job.
         runtime=480,
     params:
