@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def error_lines(text: str) -> list[str]:
     """The lines that `hybridom` or the Snakefile printed for the user."""
-    return [line for line in text.splitlines() if line.startswith("hybridom: error: ")]
+    return [line for line in text.splitlines() if line.strip().startswith("hybridom: error: ")]
 
 
 def test_an_unknown_key_ends_in_one_line_before_any_planning(fresh):
