@@ -136,7 +136,6 @@ CONFIG_OPTIONS = shlex.join(
 CONFIG_OPTIONS = CONFIG_OPTIONS.replace("{", "{{").replace("}", "}}")
 # Experiments of one run differ in skeleton, networks and training alone: for the rest, any will do.
 CONFIG = next(iter(EXPERIMENTS.values()))
-
 layout = Layout(CONFIG.model_copy(update={"experiment": "{experiment}"}))
 
 
