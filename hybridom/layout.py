@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -109,6 +110,29 @@ class Layout:
     def percentiles_manifest(self) -> Path:
         """Manifest of `percentiles_store`."""
         return self.resources_dir / "percentiles.json"
+
+    # what drives a region
+
+    @cached_property
+    def driver(self) -> Layout:
+        """Paths of the coarser model that drives this region: its grid, stores and forecasts."""
+        driver = self._config.region.driver
+        return Layout(
+            SimpleNamespace(
+                paths=self._config.paths,
+                grid=SimpleNamespace(name=driver.grid),
+                experiment=driver.experiment,
+            )
+        )
+
+    @cached_property
+    def region_check(self) -> Path:
+        """Report on how the region fits into the grid of its driver."""
+        return self.resources_dir / f"region_in_{self._config.region.driver.grid}.json"
+
+    def gate_weights(self, start: dt.date) -> Path:
+        """Weights that the gate of a region gave to the fluxes along one forecast."""
+        return self.experiment_dir / "gate" / f"{start:%Y-%m-%d}.nc"
 
     # results of one experiment
 

@@ -31,8 +31,9 @@ from hybridom.config.files import (
     validate,
     write_stage,
 )
-from hybridom.config.networks import NetworkConfig, NetworksConfig
+from hybridom.config.networks import GatingConfig, NetworkConfig, NetworksConfig
 from hybridom.config.output import EvaluationConfig, FiguresConfig, ForecastConfig
+from hybridom.config.region import DriverConfig, DriverForecastsConfig, RegionConfig, misfit
 from hybridom.config.root import Config
 from hybridom.config.skeleton import SkeletonConfig, SpongeConfig
 from hybridom.config.stages import STAGES, StageConfig, narrow
@@ -56,9 +57,12 @@ __all__ = [
     "CurriculumStage",
     "DivergenceConfig",
     "DownloadConfig",
+    "DriverConfig",
+    "DriverForecastsConfig",
     "EvaluationConfig",
     "FiguresConfig",
     "ForecastConfig",
+    "GatingConfig",
     "GridConfig",
     "LossConfig",
     "LossWeights",
@@ -67,6 +71,7 @@ __all__ = [
     "PathsConfig",
     "Period",
     "PeriodsConfig",
+    "RegionConfig",
     "RegridConfig",
     "Section",
     "SkeletonConfig",
@@ -86,6 +91,7 @@ __all__ = [
     "load_experiments",
     "load_stage",
     "merge",
+    "misfit",
     "narrow",
     "parse_override",
     "read_mapping",

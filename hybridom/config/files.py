@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from hybridom.config.networks import NetworkConfig
 from hybridom.config.root import Config
-from hybridom.config.stages import STAGES, StageConfig, narrow
+from hybridom.config.stages import OPTIONAL, STAGES, StageConfig, narrow
 from hybridom.errors import UserError
 
 _FLOAT = re.compile(
@@ -62,13 +62,17 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of sections, found {type(data).__name__}")
+    return _on_base(data, path)
+
+
+def _on_base(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Put a mapping on top of its `base`, and that one on top of its own."""
     base = data.pop("base", None)
     if base is None:
         return data
     if not isinstance(base, dict):
         raise UserError(f"{path}: key 'base': expected `!include FILE` of a mapping")
-    base.pop("base", None)
-    return merge(base, data)
+    return merge(_on_base(base, path), data)
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any], *above: str) -> dict[str, Any]:
@@ -157,13 +161,15 @@ def load_stage(path: str | Path, stage: str, overrides: Iterable[str] = ()) -> S
 def _validate_sections(data: Mapping[str, Any], stage: str, origin: str) -> StageConfig:
     sections: dict[str, Any] = {}
     for name in STAGES[stage]:
-        field = Config.model_fields[name]
+        if name in OPTIONAL and data.get(name) is None:
+            sections[name] = None
+            continue
         if name not in data:
             raise UserError(f"{origin}: section {name!r} is missing, stage {stage!r} needs it")
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        section = _model_of(Config.model_fields[name].annotation)
+        if section is not None:
             try:
-                sections[name] = annotation.model_validate(data[name])
+                sections[name] = section.model_validate(data[name])
             except ValidationError as e:
                 text = "; ".join(f"{origin}: {_explain(x, (name,))}" for x in e.errors())
                 raise UserError(text) from None

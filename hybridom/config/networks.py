@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hybridom.config.base import Count, Fraction, Positive, Section
+
+NONE = "none"
 
 
 class NetworkConfig(Section):
@@ -39,11 +41,40 @@ class NetworkConfig(Section):
     )
 
 
+class GatingConfig(Section):
+    """How the fluxes of a region and of its driver are blended."""
+
+    levels: Literal["shared", "each"] = Field(
+        "shared", description="one set of weights for a whole column, or one for each level"
+    )
+    directions: Literal["shared", "each"] = Field(
+        "shared", description="one set of weights for both directions, or one for each"
+    )
+    base: Literal["blend", "fine"] = Field(
+        "blend", description="what `correction` is added to: the blend, or the region's own flux"
+    )
+    fine_weight: Annotated[float, Field(gt=0, lt=1)] = Field(
+        1 / 3, description="weight of the region's own flux before training"
+    )
+
+
 class NetworksConfig(Section):
     """The learned terms."""
 
     ilap: NetworkConfig = NetworkConfig(spatial_layers=6, blocks=4)
     state: NetworkConfig = NetworkConfig(spatial_layers=4, blocks=8)
+    gate: NetworkConfig = Field(
+        NetworkConfig(name="none"), description="weights of a region's and its driver's fluxes"
+    )
+    correction: NetworkConfig = Field(
+        NetworkConfig(name="none"), description="what is added to the gated flux"
+    )
+    gating: GatingConfig = GatingConfig()
+    driver: Literal["none", "change", "state"] = Field(
+        "none",
+        description="what State is given of a region's driver: nothing, its change within the day, "
+        "or all that there is: it then corrects the driver's state (plain super-resolution)",
+    )
     mean_field: bool = Field(
         True, description="State sees the climatological change from today to tomorrow"
     )
@@ -52,3 +83,22 @@ class NetworksConfig(Section):
     )
     channels_last: bool = Field(False, description="memory format of the networks' convolutions")
     compile: bool = Field(False, description="networks go through torch.compile")
+
+    @model_validator(mode="after")
+    def _gate_is_whole(self) -> NetworksConfig:
+        if self.gate.name == NONE and self.correction.name != NONE:
+            raise ValueError(
+                "correction: it belongs to the flux that networks.gate makes; name a gate, or set "
+                "correction.name to none"
+            )
+        if self.driver == "state" and (self.gate.name, self.ilap.name) != (NONE, NONE):
+            raise ValueError(
+                "driver: state leaves only the network State; set gate.name, correction.name and "
+                "ilap.name to none"
+            )
+        return self
+
+    @property
+    def use_driver(self) -> bool:
+        """Whether a network is given anything of a region's driver."""
+        return self.gate.name != NONE or self.driver != "none"

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hybridom.config.base import Count, NonNegative, Positive, Section
 
-Baseline = Literal["persistence", "climatology", "damped_persistence"]
+Baseline = Literal["persistence", "climatology", "damped_persistence", "driver"]
 Prognostic = Literal["thetao", "so", "uo", "vo", "zos"]
 # Kinds of scores beside the errors of the fields themselves, each a table of its own.
 FamilyName = Literal["extremes", "heatwaves", "derived", "budgets", "spectra", "drift"]
@@ -113,6 +113,18 @@ class EvaluationConfig(Section):
     heat_content: tuple[tuple[NonNegative, Positive], ...] = Field(
         ((0.0, 300.0), (0.0, 700.0), (0.0, 2000.0)),
         description="layers [top, bottom] in m; those below the grid are left out",
+    )
+    edges: int = Field(
+        0,
+        ge=0,
+        description="cells of the band along the open edges of a region; the regions `edges` and "
+        "`interior` are then scored too; 0 is off",
+    )
+    gate_leads: tuple[Count, ...] = Field(
+        (1, 10, 30, 60),
+        min_length=1,
+        description="leads at which the weights of a region's gate are kept; later ones than "
+        "forecast.days are left out",
     )
     spectra: SpectraConfig = SpectraConfig()
     drift: DriftConfig = DriftConfig()

@@ -24,13 +24,14 @@ from hybridom.config.data import (
     TwinConfig,
     is_published_region,
 )
-from hybridom.config.networks import NetworksConfig
+from hybridom.config.networks import NONE, NetworksConfig
 from hybridom.config.output import (
     EvaluationConfig,
     ExtremesConfig,
     FiguresConfig,
     ForecastConfig,
 )
+from hybridom.config.region import RegionConfig
 from hybridom.config.skeleton import SkeletonConfig
 from hybridom.config.training import TrainingConfig
 from hybridom.variables import FORCING_SETS, RAW_FORCING
@@ -50,6 +51,14 @@ class Config(Section):
     regrid: RegridConfig = RegridConfig()
     stores: StoresConfig = StoresConfig()
     climatology: ClimatologyConfig = ClimatologyConfig()
+    region: RegionConfig | None = Field(
+        None, description="a coarser model drives this one; null: nothing does"
+    )
+    regions: tuple[str, ...] = Field(
+        (),
+        description="configurations of regions, from the working directory or the project, that "
+        "`snakemake region` makes; several in one text are experiments of one run",
+    )
     skeleton: SkeletonConfig = SkeletonConfig()
     networks: NetworksConfig = NetworksConfig()
     training: TrainingConfig
@@ -151,6 +160,49 @@ class Config(Section):
         height, width = box.lat[1] - box.lat[0], box.lon[1] - box.lon[0]
         rows, columns = (round(x / box.resolution) for x in (height, width))
         self.skeleton.sponge.require_room(rows, columns, box.lat, math.isclose(width, 360.0))
+        return self
+
+    @model_validator(mode="after")
+    def _driven(self) -> Config:
+        """What reads a driver needs one, and a driver that is named is read."""
+        uses = {
+            "networks.gate": self.networks.gate.name != NONE,
+            "networks.driver": self.networks.driver != "none",
+            "training.curriculum: forecasts": any(s.forecasts for s in self.training.curriculum),
+            "evaluation.baselines: driver": "driver" in self.evaluation.baselines,
+            "evaluation.edges": self.evaluation.edges > 0,
+        }
+        if self.region is None:
+            wanted = next((key for key, used in uses.items() if used), None)
+            if wanted:
+                raise ValueError(f"{wanted}: there is no driver; add section region, or remove it")
+            return self
+        sponge = self.skeleton.enabled and self.skeleton.sponge.width > 0
+        if not (sponge or self.networks.use_driver):
+            raise ValueError(
+                "region: nothing reads the driver; set skeleton.sponge.width, networks.gate or "
+                "networks.driver, or remove the section"
+            )
+        if self.region.driver.experiment == self.experiment:
+            raise ValueError(f"region.driver.experiment: {self.experiment} cannot drive itself")
+        if self.networks.gate.name != NONE and not self.skeleton.enabled:
+            raise ValueError(
+                "networks.gate: it corrects the fluxes of the skeleton; set skeleton.enabled to "
+                "true, or gate.name to none"
+            )
+        if self.networks.driver == "state" and self.skeleton.enabled:
+            raise ValueError(
+                "networks.driver: state leaves only the network State; set skeleton.enabled to "
+                "false"
+            )
+        longest = max(stage.days for stage in self.training.curriculum)
+        if any(s.forecasts for s in self.training.curriculum) and (
+            longest > self.region.forecasts.days
+        ):
+            raise ValueError(
+                f"region.forecasts.days {self.region.forecasts.days}: a window of {longest} days "
+                "(training.curriculum) is longer"
+            )
         return self
 
     @property

@@ -24,25 +24,39 @@ STAGES: dict[str, tuple[str, ...]] = {
         "grid",
         "periods",
         "forcing",
+        "region",
         "skeleton",
         "networks",
         "training",
     ),
-    "forecast": ("experiment", "paths", "grid", "forcing", "forecast"),
+    "forecast": ("experiment", "paths", "grid", "forcing", "region", "forecast"),
     "damping": ("experiment", "paths", "grid", "periods", "forecast", "evaluation"),
-    "evaluate": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation"),
-    "figures": ("experiment", "paths", "grid", "forecast", "extremes", "evaluation", "figures"),
+    "evaluate": ("experiment", "paths", "grid", "region", "forecast", "extremes", "evaluation"),
+    "gate": ("experiment", "paths", "grid", "forcing", "region", "forecast", "evaluation"),
+    "figures": (
+        "experiment",
+        "paths",
+        "grid",
+        "region",
+        "forecast",
+        "extremes",
+        "evaluation",
+        "figures",
+    ),
     "page": (
         "experiment",
         "paths",
         "grid",
         "periods",
+        "region",
         "forecast",
         "extremes",
         "evaluation",
         "figures",
     ),
 }
+# Sections that a configuration may go without; they are then absent from what a stage is given.
+OPTIONAL = ("region",)
 
 
 class StageConfig:
@@ -69,6 +83,7 @@ class StageConfig:
         return {
             name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
             for name, value in self._sections.items()
+            if not (name in OPTIONAL and value is None)
         }
 
 

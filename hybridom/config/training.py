@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hybridom.config.base import Count, NonNegative, Positive, Section
+from hybridom.config.base import Count, Fraction, NonNegative, Positive, Section
 from hybridom.variables import PROGNOSTIC
 
 
@@ -92,6 +92,9 @@ class CurriculumStage(Section):
 
     days: Count
     steps: Count
+    forecasts: Fraction = Field(
+        0.0, description="part of a region's windows that forecasts drive; the rest analyses do"
+    )
 
 
 class ValidationConfig(Section):
