@@ -13,6 +13,12 @@ skeleton and the weights never are. In place of the network ILAP, `spectral` inv
 of the change zeta - zeta_t that the skeleton made. Near the open edges of a region a sponge draws
 X_t+1 to the outer ocean of day t+1, last of all, so that neither core nor networks run away there.
 
+A region may be driven by a coarser ocean, whose states X^l at t and t+1 are given on its own cells.
+A gate then blends the lateral fluxes of T and S of both oceans and adds to T*, S* what the blend
+brings in within a day (`gate`), and State also sees X^l_t+1 - X^l_t. With `networks.driver: state`
+State corrects X^l_t+1 alone, day by day, and nothing of the region is stepped: that is plain
+super-resolution, a model to compare with.
+
 With the forcing set `bulk8` the fluxes of `bulk.ncar_fluxes` take the place of those that are given
 for the same names: those of both days are made from the atmosphere of their day and from the sea
 surface of X_t, since tomorrow's ocean is what the step is about to find. So the fluxes follow the
@@ -23,15 +29,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hybridom.bulk import open_water_fluxes
+from hybridom.conditions import Conditions, static_features
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
+from hybridom.config.networks import NONE
 from hybridom.errors import UserError
+from hybridom.gate import FluxGate, ungated_weights
 from hybridom.grid import Grid, Mask
 from hybridom.masks import require_ocean
 from hybridom.networks.registry import build
@@ -41,37 +50,8 @@ from hybridom.physics.skeleton import Skeleton
 from hybridom.physics.sponge import Sponge
 from hybridom.physics.stability import require_finite, require_fit
 from hybridom.state import Forcing, OceanState
+from hybridom.terms import SPECTRAL, refuse_misplaced
 from hybridom.variables import FORCING_SETS, NETWORK_FORCING, PROGNOSTIC, VARIABLES
-
-NO_NETWORK = "none"
-SPECTRAL = "spectral"
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What is given for one day, at cell centres.
-
-    Attributes:
-        forcing: Surface forcing, fields (..., ny, nx) in the units of `variables`.
-        climatology: Daily climatology of the state.
-        forcing_climatology: Daily climatology of the forcing.
-        outer: The ocean that a region's sponge draws to, such as a coarser forecast brought to its
-            cells; None: the climatology.
-    """
-
-    forcing: Forcing
-    climatology: OceanState
-    forcing_climatology: Forcing
-    outer: OceanState | None = None
-
-    def to(self, *args: object, **kwargs: object) -> Conditions:
-        """Move or cast every field, as `Tensor.to`."""
-        return Conditions(
-            self.forcing.to(*args, **kwargs),
-            self.climatology.to(*args, **kwargs),
-            self.forcing_climatology.to(*args, **kwargs),
-            None if self.outer is None else self.outer.to(*args, **kwargs),
-        )
 
 
 class HybridOM(nn.Module):
@@ -93,7 +73,7 @@ class HybridOM(nn.Module):
     Raises:
         UserError: The mask does not fit the grid or has no ocean, or, with a skeleton, has ocean
             below land; the sponge does not fit the grid; a network refuses its configuration, or
-            `spectral` is not that of `networks.ilap` beside a skeleton.
+            `spectral` is not that of `networks.ilap` beside a skeleton, or a gate has no skeleton.
 
     Note:
         Weights stay contiguous under `networks.channels_last`: kernels follow the format of their
@@ -139,26 +119,34 @@ class HybridOM(nn.Module):
         has_sponge = skeleton.enabled and skeleton.sponge.width > 0
         self.sponge = Sponge(grid, wet, skeleton.sponge) if has_sponge else None
         nz, channels = grid.nz, (len(PROGNOSTIC) - 1) * grid.nz + 1
-        forcing = 2 * len(seen)
+        forcing = 2 * len(seen)  # of both days
         vorticity = 0 if self.skeleton is None else nz
-        refuse_misplaced_inversion(networks, skeleton)
+        refuse_misplaced(networks, skeleton)
         spectral = networks.ilap.name == SPECTRAL
         self.inversion = VorticityInversion(grid, wet) if spectral else None
         self.ilap = self._network(networks.ilap, vorticity + 2 * nz + forcing, 2 * nz)
-        inputs = (3 if self.mean_field else 2) * channels + forcing + self.static.shape[0]
+        self.gate: FluxGate | None = None
+        if networks.gate.name != NONE and self.skeleton is not None:
+            geometry, static = self.skeleton.geometry, self.static.shape[0]
+            self.gate = FluxGate(geometry, self.normaliser, skeleton, networks, forcing, static)
+        self.driver, self.needs_driver = networks.driver, networks.use_driver
+        seen_states = 2 + self.mean_field + (self.driver == "change")
+        inputs = seen_states * channels + forcing + self.static.shape[0]
         self.state = self._network(networks.state, inputs, channels)
         if networks.compile:
             for network in self.networks().values():
                 network.compile(isolate_recompiles=True)
 
     def _network(self, config: NetworkConfig, inputs: int, outputs: int) -> nn.Module | None:
-        if config.name in (NO_NETWORK, SPECTRAL):
+        if config.name in (NONE, SPECTRAL):
             return None
         return build(config, inputs, outputs, self.wet[0], self.grid.periodic)
 
     def networks(self) -> dict[str, nn.Module]:
         """The learned terms that have parameters, by their key in section `networks`."""
         terms = {"ilap": self.ilap, "state": self.state}
+        if self.gate is not None:
+            terms |= {"gate": self.gate.selector, "correction": self.gate.correction}
         return {
             name: network
             for name, network in terms.items()
@@ -186,10 +174,16 @@ class HybridOM(nn.Module):
             now, then = self._with_own_fluxes(state, now), self._with_own_fluxes(state, then)
         forcing = self._forcing_channels(now, then)
         climatology = self._clean(now.climatology)
-        anomaly = self.normaliser.anomaly(state, climatology)
-
-        provisional, vorticity = self._physics_day(state, now.forcing, then.forcing)
-        provisional = self._currents(provisional, vorticity, anomaly, forcing)
+        driven = self._driver(now, then)
+        if self.driver == "state":
+            state, provisional = driven
+            anomaly = self.normaliser.anomaly(state, climatology)
+        else:
+            anomaly = self.normaliser.anomaly(state, climatology)
+            provisional, vorticity = self._physics_day(state, now.forcing, then.forcing)
+            seen = self._seen_by_gate(state, driven, now, then)
+            provisional = self._gated(provisional, seen, forcing)
+            provisional = self._currents(provisional, vorticity, anomaly, forcing)
         if self.state is None:
             return self._at_open_edges(self._clean(provisional), then)
 
@@ -197,9 +191,33 @@ class HybridOM(nn.Module):
         if self.mean_field:
             seasonal = self._clean(then.climatology) - climatology
             inputs.append(self.normaliser.tendency(seasonal))
-        inputs += [forcing, self.static.expand(*forcing.shape[:-3], -1, -1, -1)]
+        if self.driver == "change":
+            inputs.append(self.normaliser.tendency(driven[1] - driven[0]))
+        inputs += [forcing, self._static(forcing)]
         change = self.normaliser.change(self._learned(self.state, inputs), state.nz)
         return self._at_open_edges(self._clean(provisional + change), then)
+
+    @torch.no_grad()
+    def gate_weights(self, state: OceanState, now: Conditions, then: Conditions) -> Tensor:
+        """Weights of the fluxes in the day that begins with `state`.
+
+        Args:
+            state: The ocean at the day of `now`.
+            now: Conditions of that day.
+            then: Conditions of the following day.
+
+        Returns:
+            (B, 3, 2, nd, nl, ny, nx) by source, tracer, direction and level, see
+            `FluxGate.weights`; without a gate, `gate.ungated_weights`.
+
+        Raises:
+            UserError: A driver is needed and not given.
+        """
+        state = self._clean(state)
+        if self.gate is None:
+            return ungated_weights(state, self.wet[0])
+        seen = self._seen_by_gate(state, self._driver(now, then), now, then)
+        return self.gate.weights(*seen, self._static(state.zos.unsqueeze(-3)), self._learned)
 
     def unroll(self, state: OceanState, conditions: Iterable[Conditions]) -> Iterator[OceanState]:
         """Step day after day; training, validation and forecast all come through here.
@@ -265,6 +283,40 @@ class HybridOM(nn.Module):
         scale = self.normaliser.scale("tendency_std")
         return replace(state, uo=state.uo + du * scale["uo"], vo=state.vo + dv * scale["vo"])
 
+    def _driver(self, now: Conditions, then: Conditions) -> list[OceanState]:
+        """The driver at both days, zero on land; none where the model does without."""
+        if not self.needs_driver:
+            return []
+        if now.outer is None or then.outer is None:
+            raise UserError(
+                "the model needs the states of its driver (networks.gate, networks.driver), but "
+                "the conditions of a day have none; give Conditions.outer"
+            )
+        return [self._clean(now.outer), self._clean(then.outer)]
+
+    def _gated(
+        self,
+        provisional: OceanState,
+        seen: tuple[list[OceanState], list[OceanState]],
+        forcing: Tensor,
+    ) -> OceanState:
+        """Add what the gated fluxes bring in within the day."""
+        if self.gate is None:
+            return provisional
+        thetao, so = self.gate(*seen, self._static(forcing), forcing, self._learned)
+        return replace(provisional, thetao=provisional.thetao + thetao, so=provisional.so + so)
+
+    def _seen_by_gate(
+        self, state: OceanState, driven: list[OceanState], now: Conditions, then: Conditions
+    ) -> tuple[list[OceanState], list[OceanState]]:
+        """The states whose fluxes are blended, and the climatology of the day of each."""
+        today, tomorrow = self._clean(now.climatology), self._clean(then.climatology)
+        return [state, *driven], [today, today, tomorrow]
+
+    def _static(self, like: Tensor) -> Tensor:
+        """Static features with the leading axes of (..., C, ny, nx)."""
+        return self.static.expand(*like.shape[:-3], -1, -1, -1)
+
     def _learned(self, network: nn.Module, inputs: list[Tensor]) -> Tensor:
         """What a network makes of its inputs (..., C, ny, nx), in their type."""
         x = torch.cat(inputs, dim=-3)
@@ -296,37 +348,3 @@ class HybridOM(nn.Module):
                 for name, x in state.items()
             }
         )
-
-
-def refuse_misplaced_inversion(networks: NetworksConfig, skeleton: SkeletonConfig) -> None:
-    """Raise UserError for `spectral` as State, without skeleton, or with sizes of a network."""
-    if networks.state.name == SPECTRAL:
-        raise UserError(
-            "networks.state.name: spectral makes currents of vorticity and stands for ilap alone; "
-            "choose a network, or none"
-        )
-    if networks.ilap.name != SPECTRAL:
-        return
-    if not skeleton.enabled:
-        raise UserError(
-            "networks.ilap.name: spectral needs the skeleton's vorticity; set skeleton.enabled to "
-            "true, or choose a network or none"
-        )
-    for key, value in networks.ilap:
-        if key != "name" and value != getattr(NetworkConfig(), key):
-            raise UserError(
-                f"networks.ilap.{key}: spectral has no sizes (found {value!r}); remove the key"
-            )
-
-
-def static_features(grid: Grid, wet: Mask) -> Tensor:
-    """Constant inputs of the State network (5, ny, nx), of order one.
-
-    Surface wet mask, position on the unit sphere (sin lat, cos lat cos lon, cos lat sin lon), which
-    has no seam at the date line, and the wet depth of the column as a part of the grid's depth.
-    """
-    lat, lon = np.deg2rad(grid.lat)[:, None], np.deg2rad(grid.lon)[None, :]
-    column = (wet * grid.dz[:, None, None]).sum(axis=0) / grid.dz.sum()
-    features = [wet[0], np.sin(lat), np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), column]
-    stacked = np.stack([np.broadcast_to(x, (grid.ny, grid.nx)) for x in features])
-    return torch.as_tensor(stacked, dtype=torch.float32)

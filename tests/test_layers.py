@@ -30,13 +30,16 @@ LAYERS: dict[int, tuple[set[str], set[int]]] = {
         },
         {0},
     ),
-    1: ({"grid", "masks", "state", "metrics", "normalisation", "operators", "bulk"}, {0, 1}),
+    1: (
+        {"grid", "masks", "state", "conditions", "metrics", "normalisation", "operators", "bulk"},
+        {0, 1},
+    ),
     2: ({"data", "retrieve", "twin"}, {0, 1}),
     3: ({"physics"}, {0, 1}),
     4: ({"networks"}, {0, 1}),
-    5: ({"stepper", "constraints", "checkpoint"}, {0, 1, 3, 4, 5}),
+    5: ({"stepper", "gate", "terms", "constraints", "checkpoint"}, {0, 1, 3, 4, 5}),
     6: ({"training"}, {0, 1, 2, 5}),
-    7: ({"forecast", "bench"}, {0, 1, 2, 5}),
+    7: ({"forecast", "gate_weights", "bench"}, {0, 1, 2, 5, 7}),
     8: ({"evaluation"}, {0, 1, 2}),
     9: ({"figures"}, {0, 1, 2}),
     10: ({"page", "compare", "operations"}, {0, 1, 8, 9, 10}),
@@ -49,6 +52,7 @@ LAYER_OF = {part: layer for layer, (parts, _) in LAYERS.items() for part in part
 # The workflow asks these while it plans, twice in every cluster job.
 LIGHT = (
     "hybridom.config",
+    "hybridom.config.chain",
     "hybridom.layout",
     "hybridom.figures",
     "hybridom.operations.changes",

@@ -13,11 +13,12 @@ import xarray as xr
 import zarr
 
 from hybridom import checkpoint, cli
+from hybridom.conditions import Conditions
 from hybridom.errors import UserError
 from hybridom.grid import read_grid
 from hybridom.normalisation import read_statistics
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from tests.training import world as tiny
 
 START = dt.date(2001, 2, 25)

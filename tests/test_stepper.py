@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from hybridom.conditions import Conditions, static_features
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig
 from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM, static_features
+from hybridom.stepper import HybridOM
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 NAMES = ("u10", "v10", "t2m")

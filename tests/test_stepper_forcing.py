@@ -12,11 +12,12 @@ import torch
 from hybridom import checkpoint
 from hybridom.bench.step import ATMOSPHERE, build_case, random_forcing
 from hybridom.bulk import ncar_fluxes
+from hybridom.conditions import Conditions
 from hybridom.config import NetworkConfig, NetworksConfig, SkeletonConfig, load
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from hybridom.variables import (
     BULK_FLUXES,
     FLUXES8,

@@ -9,11 +9,12 @@ from functools import partial
 import pytest
 import torch
 
+from hybridom.conditions import Conditions
 from hybridom.config import NetworksConfig
 from hybridom.errors import UserError
 from hybridom.physics.vorticity import relative_vorticity
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from tests.test_stepper import (
     NONE,
     SMALL,

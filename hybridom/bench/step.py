@@ -24,10 +24,11 @@ import numpy as np
 import torch
 
 from hybridom.bench import memory
+from hybridom.conditions import Conditions
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 if TYPE_CHECKING:

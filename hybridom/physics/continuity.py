@@ -22,7 +22,18 @@ def vertical_velocity(u: Tensor, v: Tensor, geometry: Geometry) -> Tensor:
     Returns:
         Velocity at w (..., nz+1, ny, nx), m s-1, positive up, zero on the bottom.
     """
-    inflow = -geometry.div_to_t(u, v) * geometry.dz
+    return vertical_velocity_of(u * geometry.length_u, v * geometry.length_v, geometry)
+
+
+def vertical_velocity_of(through_u: Tensor, through_v: Tensor, geometry: Geometry) -> Tensor:
+    """As `vertical_velocity`, of volume transports per unit of depth.
+
+    Args:
+        through_u: Through u faces (..., nz, ny, nx+1), m2 s-1, zero on closed ones.
+        through_v: Through v faces (..., nz, ny+1, nx), m2 s-1, zero on closed ones.
+        geometry: The grid.
+    """
+    inflow = -geometry.outflow_to_t(through_u, through_v) * geometry.dz
     from_below = inflow.flip(-3).cumsum(dim=-3).flip(-3)
     return torch.cat([from_below, torch.zeros_like(inflow[..., :1, :, :])], dim=-3)
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from hybridom.config import NetworksConfig, SkeletonConfig, TrainingConfig
-from hybridom.stepper import NO_NETWORK, HybridOM
+from hybridom.config.networks import NONE
+from hybridom.stepper import HybridOM
 
 # Entries of `training` that change neither the weights nor the losses of a run; or, like the number
 # of processes and what makes up for it, only the windows of a step, which is said. The preset of
@@ -31,6 +32,8 @@ INDIFFERENT = frozenset(
         "loss.preset",
     )
 )
+# Entries of `networks` that only the model of a region has.
+OF_REGIONS = frozenset(("gate", "correction", "gating", "driver"))
 ABSENT = "absent"
 SWITCHES = (".name", ".enabled")
 
@@ -54,7 +57,8 @@ class Identity:
 
         Args:
             model: The model, for its grid, mask and statistics.
-            config: Resolved configuration of the training stage, plain values.
+            config: Resolved configuration of the training stage, plain values; of a region also
+                `driver`, digits that change with what drives it.
         """
         return cls._of(config, model.grid.hash, model.wet, model.statistics)
 
@@ -74,6 +78,7 @@ class Identity:
             "grid": grid,
             "wet mask": _digits(wet),
             **dict(_flat(_in_use(config))),
+            **_driven(config),
             **{f"statistics {name}": _digits(x) for name, x in sorted(statistics.items())},
         }
         return cls(values, _neutral())
@@ -108,7 +113,7 @@ def changes(
     for key, (before, after) in differ.items():
         if key not in switches and key.startswith(tuple(f"{x}." for x in switches.values())):
             continue
-        digits = key in ("grid", "wet mask") or key.startswith("statistics ")
+        digits = key in ("grid", "wet mask") or key.startswith(("statistics ", "driver "))
         found.append(key if digits else f"{key} {_short(before)} -> {_short(after)}")
     return found
 
@@ -129,12 +134,34 @@ def _neutral() -> dict[str, Any]:
 def _in_use(config: Mapping[str, Any]) -> dict[str, Any]:
     """Sections that say how a model is trained, without the details of what is switched off."""
     skeleton, networks = config["skeleton"], dict(config["networks"])
-    for name in ("ilap", "state"):
-        if networks[name]["name"] == NO_NETWORK:
-            networks[name] = {"name": NO_NETWORK}
+    training = dict(config["training"])
+    if config.get("region") is None:
+        # What only a region has is not counted elsewhere, as before there were regions.
+        networks = {name: x for name, x in networks.items() if name not in OF_REGIONS}
+        training["curriculum"] = [
+            {key: x for key, x in stage.items() if key != "forecasts"}
+            for stage in training["curriculum"]
+        ]
+    elif networks["gate"]["name"] == NONE:
+        del networks["gating"]
+    for name in {"ilap", "state", "gate", "correction"} & networks.keys():
+        if networks[name]["name"] == NONE:
+            networks[name] = {"name": NONE}
     if not skeleton["enabled"]:
         skeleton = {"enabled": False}
-    return {"skeleton": skeleton, "networks": networks, "training": config["training"]}
+    return {"skeleton": skeleton, "networks": networks, "training": training}
+
+
+def _driven(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What drives a region: its name, its grid and stores, and the forecasts that are drawn."""
+    region = config.get("region")
+    if region is None:
+        return {}
+    found = {f"region.driver.{key}": region["driver"][key] for key in ("experiment", "grid")}
+    found |= {f"driver {name}": digits for name, digits in config.get("driver", {}).items()}
+    if any(stage["forecasts"] for stage in config["training"]["curriculum"]):
+        found |= {f"region.forecasts.{key}": x for key, x in region["forecasts"].items()}
+    return found
 
 
 def _flat(sections: Mapping[str, Any], *above: str) -> Iterator[tuple[str, Any]]:
