@@ -1,4 +1,4 @@
-"""Face and corner masks, all derived from the one wet mask (nz, ny, nx)."""
+"""Face and corner masks, all derived from the one wet mask (nz, ny, nx), and open edges."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridom.errors import UserError
+from hybridom.grid import Array, Grid
 
 Mask = npt.NDArray[np.bool_]
 
@@ -85,3 +86,30 @@ def without_overhangs(wet: Mask) -> Mask:
     No water column of a model can hold such cells, and a product that has them is odd or damaged.
     """
     return np.logical_and.accumulate(wet, axis=0)
+
+
+def cells_to_open_edge(grid: Grid, sea: Mask) -> Array:
+    """Cells (ny, nx) to the nearest ocean cell of an open edge, the greater of rows and columns.
+
+    Zero in that cell itself, infinite on a grid without open edge.
+    """
+    rows, columns = np.arange(grid.ny)[:, None], np.arange(grid.nx)[None, :]
+    away = np.full(sea.shape, np.inf)
+    for j in (0, -1):
+        # a face at a pole has no length
+        if grid.dx_v[j, 0] > 0:
+            along = _cells_to_nearest(sea[j], grid.periodic)[None, :]
+            away = np.minimum(away, np.maximum(along, abs(rows - rows[j])))
+    if not grid.periodic:
+        for i in (0, -1):
+            along = _cells_to_nearest(sea[:, i], False)[:, None]
+            away = np.minimum(away, np.maximum(along, abs(columns - columns[0, i])))
+    return away
+
+
+def _cells_to_nearest(sea: Mask, periodic: bool) -> Array:
+    """Cells (n,) to the nearest true one of a row of cells, infinite where none is true."""
+    steps = abs(np.arange(sea.size)[:, None] - np.flatnonzero(sea)[None, :]).astype(float)
+    if periodic:
+        steps = np.minimum(steps, sea.size - steps)
+    return steps.min(axis=1, initial=np.inf)

@@ -78,9 +78,9 @@ class Normaliser(nn.Module):
         """change / tendency_std as channels (..., C, ny, nx); the change is of one day."""
         return change.channels() / self.tendency_std
 
-    def change(self, channels: Tensor, nz: int) -> OceanState:
-        """Inverse of `tendency`."""
-        return OceanState.from_channels(channels * self.tendency_std, nz)
+    def change(self, channels: Tensor, nz: int, kind: str = "tendency_std") -> OceanState:
+        """Channels (..., C, ny, nx) in units of a kind as a change of the state."""
+        return OceanState.from_channels(channels * getattr(self, kind), nz)
 
     def forcing(self, forcing: Forcing, climatology: Forcing) -> Tensor:
         """(forcing - climatology) / anomaly_std as channels (..., F, ny, nx)."""

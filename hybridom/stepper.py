@@ -168,8 +168,7 @@ class HybridOM(nn.Module):
             UserError: A field of the state does not fit the grid or the type of the model.
         """
         require_fit("state", dict(state.items()), self.grid, self.vorticity_scale.dtype)
-        # Land may hold fill values or NaN; arithmetic on them would reach the gradients.
-        state = self._clean(state)
+        state = self._clean(state)  # NaN on land would reach the gradients
         if self.bulk:
             now, then = self._with_own_fluxes(state, now), self._with_own_fluxes(state, then)
         forcing = self._forcing_channels(now, then)
@@ -194,7 +193,8 @@ class HybridOM(nn.Module):
         if self.driver == "change":
             inputs.append(self.normaliser.tendency(driven[1] - driven[0]))
         inputs += [forcing, self._static(forcing)]
-        change = self.normaliser.change(self._learned(self.state, inputs), state.nz)
+        scale = "anomaly_std" if self.driver == "state" else "tendency_std"
+        change = self.normaliser.change(self._learned(self.state, inputs), state.nz, scale)
         return self._at_open_edges(self._clean(provisional + change), then)
 
     @torch.no_grad()

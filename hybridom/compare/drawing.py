@@ -13,6 +13,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hybridom.evaluation.edge_ratio import EDGE_RATIO
+from hybridom.evaluation.edge_ratio import LIMIT as EDGE_LIMIT
 from hybridom.figures import style
 from hybridom.figures.inputs import GLOBAL, chosen_levels
 from hybridom.variables import PROGNOSTIC
@@ -20,6 +22,11 @@ from hybridom.variables import PROGNOSTIC
 # Okabe and Ito (2008): told apart by all common forms of colour vision; black last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
+# Of baselines: grey, so that they are none of the experiments.
+REFERENCE_LOOKS: dict[str, dict[str, Any]] = {
+    "driver": {"color": "#6E6E6E", "linestyle": (0.0, (1.0, 1.0)), "linewidth": 1.6},
+    "persistence": {"color": "#A8A8A8", "linestyle": (0.0, (5.0, 2.0)), "linewidth": 1.0},
+}
 LIMIT = 50.0  # per cent, of a scorecard
 NAMES = {
     "rmse_mean": "RMSE",
@@ -29,6 +36,7 @@ NAMES = {
     "acc_centred": "ACC",
     "acc_uncentred": "ACC, uncentred",
     "activity": "Activity",
+    EDGE_RATIO: "RMSE, edges / interior",
 }
 WITH_UNIT = ("rmse_mean", "rmse_pooled", "mae", "bias")
 
@@ -40,19 +48,27 @@ def look(number: int) -> dict[str, Any]:
 
 
 def lead_figure(
-    table: pd.DataFrame, labels: Sequence[str], metric: str, depths: Sequence[float]
+    table: pd.DataFrame,
+    labels: Sequence[str],
+    metric: str,
+    depths: Sequence[float],
+    references: Sequence[str] = (),
+    region: str = GLOBAL,
 ) -> Figure:
-    """One metric against lead over the whole grid: a column a variable, a row a level.
+    """One metric against lead in one region: a column a variable, a row a level.
 
-    Lines are means over start dates, bands their intervals. Variables without rows are left out.
+    Lines are means over start dates, bands their intervals; baselines are grey and have none.
+    Variables without rows are left out.
 
     Args:
         table: As `tables.side_by_side` makes it of the scores of the fields.
         labels: Of the experiments.
         metric: Metric of the table.
         depths: Wanted depths in m; the nearest levels are drawn.
+        references: Baselines of the table, drawn where they have the metric.
+        region: Region of the table.
     """
-    table = table[(table["region"] == GLOBAL) & (table["metric"] == metric)]
+    table = table[(table["region"] == region) & (table["metric"] == metric)]
     names = [name for name in PROGNOSTIC if (table["variable"] == name).any()]
     found = np.unique(table["depth"].dropna())
     levels = [float(found[n]) for n in chosen_levels(found, depths)] if found.size else []
@@ -70,14 +86,16 @@ def lead_figure(
             continue
         depth = panels[name][row]
         place = "" if np.isnan(depth) else f", {depth:.0f} m"
-        draw_curves(axes, _curve(table, name, depth), labels)
+        if metric == EDGE_RATIO:
+            axes.axhline(EDGE_LIMIT, color=style.REFERENCE, linewidth=0.7, zorder=1)
+        draw_curves(axes, _curve(table, name, depth), labels, references)
         style.heading(axes, next(letters), style.NAMES[name] + place)
         axes.set_ylabel(axis_label(metric, name))
         if row == len(panels[name]) - 1:
             axes.set_xlabel("Lead (days)")
             axes.tick_params(labelbottom=True)
     handles = grid[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=min(len(labels), 5))
+    figure.legend(*handles, loc="outside lower center", ncols=min(len(handles[0]), 5))
     return figure
 
 
@@ -105,14 +123,21 @@ def axis_label(metric: str, variable: str) -> str:
     return "Skill" if metric.startswith("skill_") else metric_name(metric) + unit
 
 
-def draw_curves(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
-    """One panel, a line and a band an experiment."""
+def draw_curves(
+    axes: Axes, rows: pd.DataFrame, labels: Sequence[str], references: Sequence[str] = ()
+) -> None:
+    """One panel, a line and a band an experiment, a grey line a baseline."""
     lead = rows["lead"].to_numpy()
     for number, label in enumerate(labels):
         value, low, high = (rows[f"{x}_{label}"].to_numpy() for x in ("value", "low", "high"))
         drawn = look(number)
         axes.fill_between(lead, low, high, color=drawn["color"], alpha=0.15, lw=0)
         axes.plot(lead, value, **drawn, label=label)
+    for name in references:
+        values = rows[f"reference_{name}"]
+        if values.notna().any():
+            words = f"{style.system_name(name)} (baseline)"
+            axes.plot(lead, values, **REFERENCE_LOOKS[name], label=words, zorder=1.5)
     axes.margins(x=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))

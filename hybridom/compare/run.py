@@ -11,10 +11,12 @@ import pandas as pd
 
 from hybridom import __version__
 from hybridom.compare import drawing
-from hybridom.compare.sources import Experiment, open_experiments, require_comparable
-from hybridom.compare.tables import Comparison, compare_tables
+from hybridom.compare.sources import ERROR, Experiment, open_experiments, require_comparable
+from hybridom.compare.tables import Comparison, compare_tables, errors_at_leads
 from hybridom.errors import UserError
+from hybridom.evaluation.edge_ratio import EDGE_RATIO
 from hybridom.evaluation.families import FAMILIES, SCORES
+from hybridom.evaluation.regions import EDGES, INTERIOR
 from hybridom.evaluation.tables import write_csv, write_parquet, write_text
 from hybridom.figures import style
 from hybridom.figures.inputs import GLOBAL
@@ -25,6 +27,15 @@ METRICS = ("rmse_mean", "acc_centred", "activity")
 # Errors, of which a scorecard can be made.
 ERRORS = ("rmse_mean", "rmse_pooled", "mae")
 PAGE = "page.html"
+PLACES = {
+    GLOBAL: "over the whole grid",
+    EDGES: "in the band along the open edges",
+    INTERIOR: "in all but the band along the open edges",
+}
+ERRORS_NOTE = (
+    "rmse_mean of whole variables, a column an experiment; columns reference are baselines that "
+    "all were scored beside. Other leads, levels and regions, and intervals, are in the next table."
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,19 +126,26 @@ def draw(
         Theme -> figures.
     """
     table, first = found.tables[SCORES], found.labels[0]
-    themes: dict[str, list[Picture]] = {"Scorecards": [], "Scores against lead": []}
+    themes: dict[str, list[Picture]] = {"Scorecards": [], "Scores against lead": [], "Edges": []}
+    beside = ", ".join(found.references)
     with style.context():
-        for metric in metrics:
-            name, words = f"{metric}_lead", drawing.metric_name(metric)
+        for theme, metric, region in panels_to_draw(table, metrics):
+            suffix = "" if region == GLOBAL or metric == EDGE_RATIO else f"_{region}"
+            name, words = f"{metric}_lead{suffix}", drawing.metric_name(metric)
             path = folder / f"{name}.png"
-            figure = drawing.lead_figure(table, found.labels, metric, depths)
+            figure = drawing.lead_figure(
+                table, found.labels, metric, depths, found.references, region
+            )
             style.save(figure, [path], dpi)
             caption = (
-                f"{metric} over the whole grid. Lines are means over start dates, bands their "
-                "intervals."
+                f"{metric} {PLACES[region]}. Lines are means over start dates, bands "
+                "their intervals."
             )
-            picture = Picture(name, f"{words} against lead", caption, content=read_image(path))
-            themes["Scores against lead"].append(picture)
+            if beside and not metric.startswith("skill_"):
+                caption += f" Grey: what the experiments were scored beside ({beside})."
+            where = "" if region == GLOBAL else f", {region}"
+            title = f"{words}{where} against lead"
+            themes[theme].append(Picture(name, title, caption, content=read_image(path)))
         errors = [name for name in metrics if name in ERRORS]
         for number, other in enumerate(found.labels[1:], start=2):
             for metric in errors:
@@ -142,6 +160,20 @@ def draw(
                 title = f"{drawing.metric_name(metric)} of {other} against {first}"
                 themes["Scorecards"].append(Picture(name, title, caption, content=read_image(path)))
     return {theme: pictures for theme, pictures in themes.items() if pictures}
+
+
+def panels_to_draw(table: pd.DataFrame, metrics: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Theme, metric and region of each figure against lead.
+
+    All metrics over the whole grid; where the band along open edges was scored, its RMSE, that of
+    the interior, and their ratio.
+    """
+    wanted = [("Scores against lead", metric, GLOBAL) for metric in metrics]
+    if ERROR not in metrics:
+        return wanted
+    pairs = [(ERROR, EDGES), (ERROR, INTERIOR), (EDGE_RATIO, EDGES)]
+    there = set(zip(table["metric"], table["region"], strict=True))
+    return wanted + [("Edges", *pair) for pair in pairs if pair in there]
 
 
 def document(
@@ -162,6 +194,7 @@ def document(
         f"Scores of the model, one column an experiment. Differences are those to {first}; overlap "
         "says whether both intervals have a point in common. Intervals that do not overlap tell "
         "two experiments apart; those that do leave it open, since both have the same start dates."
+        " Columns reference are baselines that all were scored beside."
     )
     tables = [
         Table(
@@ -173,6 +206,9 @@ def document(
         )
         for family, table in found.tables.items()
     ]
+    errors = errors_at_leads(found)
+    if len(errors):
+        tables.insert(0, Table("errors", "RMSE at a few leads", ERRORS_NOTE, errors))
     return Document(
         title=f"Comparison of {', '.join(found.labels)}",
         facts=facts,

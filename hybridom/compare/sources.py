@@ -157,18 +157,8 @@ def _require_same_starts(first: Experiment, other: Experiment) -> None:
 
 def _require_same_truth(first: Experiment, other: Experiment) -> list[str]:
     """Sentences on what could not be checked; see `require_comparable`."""
-    keys = [name for name in KEYS if name not in ("system", "metric")]
-    apart: dict[str, float] = {}
-    for system in WITNESSES:
-        errors = [
-            table[(table["system"] == system) & (table["metric"] == ERROR)][[*keys, "value"]]
-            for table in (first.tables[SCORES], other.tables[SCORES])
-        ]
-        both = errors[0].merge(errors[1], on=keys, suffixes=("", "_other"))
-        if both.empty:
-            continue
-        scale = both["value"].abs().clip(lower=np.finfo(np.float32).tiny)
-        apart[system] = float(((both["value_other"] - both["value"]).abs() / scale).max())
+    found = {system: error_apart(system, first, other) for system in WITNESSES}
+    apart = {system: x for system, x in found.items() if x is not None}
     if not apart:
         return [
             f"whether {first.label} and {other.label} have the same truth and grid is not known: "
@@ -182,3 +172,26 @@ def _require_same_truth(first: Experiment, other: Experiment) -> list[str]:
             "start dates differ, compare forecasts that were scored against the same"
         )
     return []
+
+
+def error_apart(system: str, first: Experiment, other: Experiment) -> float | None:
+    """Largest relative difference of the errors of a system that both were scored beside.
+
+    Args:
+        system: Its name.
+        first: An experiment.
+        other: Another one.
+
+    Returns:
+        The difference over the error in `first`; None where they have no row in common.
+    """
+    keys = [name for name in KEYS if name not in ("system", "metric")]
+    errors = [
+        table[(table["system"] == system) & (table["metric"] == ERROR)][[*keys, "value"]]
+        for table in (first.tables[SCORES], other.tables[SCORES])
+    ]
+    both = errors[0].merge(errors[1], on=keys, suffixes=("", "_other"))
+    if both.empty:
+        return None
+    scale = both["value"].abs().clip(lower=np.finfo(np.float32).tiny)
+    return float(((both["value_other"] - both["value"]).abs() / scale).max())

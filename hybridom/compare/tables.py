@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from hybridom.compare.sources import Experiment
+from hybridom.compare.references import common_references, reference_rows
+from hybridom.compare.sources import ERROR, Experiment
 from hybridom.errors import UserError
 from hybridom.evaluation.families import FAMILIES, KEYS, SCORES
+from hybridom.evaluation.regions import EDGES, GLOBAL, INTERIOR
 from hybridom.evaluation.skill import ranges
 from hybridom.evaluation.systems import MODEL
+
+LEADS = (1, 10, 30, 60)  # days, of the table for reading
+REFERENCE = "reference_"
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,14 @@ class Comparison:
         tables: Family -> rows in common (see `side_by_side`).
         left_out: Sentences on what is not.
         warnings: Sentences on what a reader must know.
+        references: Baselines that stand beside the experiments.
     """
 
     labels: list[str]
     tables: dict[str, pd.DataFrame]
     left_out: list[str]
     warnings: list[str]
+    references: list[str]
 
 
 def compare_tables(experiments: Sequence[Experiment]) -> Comparison:
@@ -41,7 +48,8 @@ def compare_tables(experiments: Sequence[Experiment]) -> Comparison:
     Raises:
         UserError: The scores of the fields have no row in common.
     """
-    tables, left_out, warnings = {}, [], []
+    references, warnings = common_references(experiments)
+    tables, left_out = {}, []
     for family in FAMILIES:
         having = [one for one in experiments if family in one.tables]
         if not having:
@@ -52,7 +60,8 @@ def compare_tables(experiments: Sequence[Experiment]) -> Comparison:
             continue
         rows = {one.label: _model_rows(one.tables[family]) for one in experiments}
         keys = row_keys(family)
-        table = side_by_side(rows, keys)
+        beside = reference_rows(experiments[0], family, references)
+        table = side_by_side(rows, keys, beside)
         if table.empty and family == SCORES:
             raise UserError(
                 f"{', '.join(rows)}: their tables of scores have no variable, level, region and "
@@ -66,7 +75,8 @@ def compare_tables(experiments: Sequence[Experiment]) -> Comparison:
                 "different numbers of start dates (columns n_starts)"
             )
         tables[family] = table
-    return Comparison([one.label for one in experiments], tables, left_out, warnings)
+    labels = [one.label for one in experiments]
+    return Comparison(labels, tables, left_out, warnings, references)
 
 
 def row_keys(family: str) -> list[str]:
@@ -74,18 +84,24 @@ def row_keys(family: str) -> list[str]:
     return [name for name in (*KEYS, *FAMILIES[family].keys) if name != "system"]
 
 
-def side_by_side(rows: dict[str, pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+def side_by_side(
+    rows: dict[str, pd.DataFrame],
+    keys: Sequence[str],
+    references: Mapping[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
     """Rows that all tables have, in the order of the first.
 
     Args:
         rows: Label -> table of one system; columns keys, value, low, high and n_starts.
         keys: Columns that tell its rows apart.
+        references: Baseline -> its table, likewise.
 
     Returns:
         The keys; `value_<label>` of every experiment; then for every experiment but the first
         `difference_<label>`, its value minus that of the first, and `overlap_<label>`, `yes` or
         `no`, whether both intervals have a point in common (empty where one is undefined); then
-        `low_<label>`, `high_<label>` and `n_starts_<label>` of every experiment.
+        `low_<label>`, `high_<label>` and `n_starts_<label>` of every experiment; and last
+        `reference_<baseline>`, the value of each (undefined where it has none).
     """
     labels = list(rows)
     values = ["value", "low", "high", "n_starts"]
@@ -101,7 +117,38 @@ def side_by_side(rows: dict[str, pd.DataFrame], keys: Sequence[str]) -> pd.DataF
     columns = [f"value_{label}" for label in labels]
     columns += [f"{name}_{label}" for label in labels[1:] for name in ("difference", "overlap")]
     columns += [f"{name}_{label}" for label in labels for name in values[1:]]
+    for name, part in (references or {}).items():
+        named = part[[*keys, "value"]].rename(columns={"value": f"{REFERENCE}{name}"})
+        table = table.merge(named, on=list(keys), how="left", validate="1:1")
+        columns.append(f"{REFERENCE}{name}")
     return table[[*keys, *columns]].reset_index(drop=True)
+
+
+def errors_at_leads(found: Comparison) -> pd.DataFrame:
+    """The error of whole variables at a few leads, for reading rather than counting.
+
+    Args:
+        found: What is compared.
+
+    Returns:
+        Columns region (`global`, and the band along open edges and the interior where they were
+        scored), variable, lead (`LEADS`, or the last one where it comes before them), a column
+        an experiment and `reference_<baseline>`; may be without rows.
+    """
+    table = found.tables[SCORES]
+    leads = table["lead"].unique()
+    chosen = [lead for lead in LEADS if lead in leads] or [max(leads)]
+    rows = table[
+        (table["metric"] == ERROR)
+        & table["depth"].isna()
+        & table["lead"].isin(chosen)
+        & table["region"].isin((GLOBAL, EDGES, INTERIOR))
+    ]
+    names = {f"value_{label}": label for label in found.labels}
+    names |= {f"{REFERENCE}{name}": f"{REFERENCE}{name}" for name in found.references}
+    place = {name: number for number, name in enumerate((GLOBAL, EDGES, INTERIOR))}
+    ordered = rows.assign(place=rows["region"].map(place)).sort_values("place", kind="stable")
+    return ordered[["region", "variable", "lead", *names]].rename(columns=names)
 
 
 def differences(

@@ -11,6 +11,7 @@ import pandas as pd
 from hybridom.config.output import BootstrapConfig
 from hybridom.errors import UserError
 from hybridom.evaluation.bootstrap import Means, interval, resamples
+from hybridom.evaluation.edge_ratio import edge_ratios
 from hybridom.evaluation.families import KEYS, Family
 from hybridom.evaluation.systems import MODEL
 
@@ -30,9 +31,9 @@ def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) ->
         Columns `KEYS`, the family's own keys, value, low, high and n_starts. `low` and `high` are
         the ends of the interval at `settings.level`, NaN for one start; `n_starts` counts the
         starts that have a value. Rows `skill_<baseline>`, of the model, are 1 - model / baseline
-        of the metric `family.skill`, their intervals from the same samples of both. Metrics that
-        are made of all values along the key `family.along` have NaN there. Rows without a defined
-        value are left out.
+        of the metric `family.skill`, their intervals from the same samples of both; so are rows
+        `edge_ratio` (`edge_ratio.edge_ratios`). Metrics that are made of all values along the key
+        `family.along` have NaN there. Rows without a defined value are left out.
 
     Raises:
         UserError: A table is missing, or has other rows than the first.
@@ -51,6 +52,8 @@ def average(family: Family, paths: Sequence[Path], settings: BootstrapConfig) ->
     if family.along is not None:
         coordinate = rows[family.along].unique()
         parts += _blocks(family, rows, values, (metrics, systems), settings, coordinate)
+    by_metric = {name: values[:, m] for m, name in enumerate(metrics)}
+    parts += edge_ratios(family, rows, by_metric, systems, settings)
     columns = [*KEYS, *family.keys, "value", "low", "high", "n_starts"]
     if not parts:
         return pd.DataFrame(columns=columns)

@@ -16,7 +16,7 @@ from hybridom.evaluation.reading import BUFFERS, Take
 from hybridom.evaluation.regions import Regions, region_weights
 from hybridom.evaluation.stores import Climatology, ForecastStore, Truth
 from hybridom.evaluation.stream import read_ahead
-from hybridom.evaluation.systems import MODEL, System, systems
+from hybridom.evaluation.systems import MODEL, Prepared, System, systems
 from hybridom.evaluation.thresholds import Thresholds, open_thresholds
 from hybridom.grid import Grid, read_grid
 from hybridom.layout import Layout
@@ -155,6 +155,12 @@ class Day:
             kinds.append(self.normal)
         return [partial(kind, name) for name in self.case.names for kind in kinds]
 
+    def prepare(self) -> None:
+        """Make what systems make as a whole."""
+        for system in self.case.systems.values():
+            if isinstance(system, Prepared):
+                system.prepare(self.lead)
+
     def refuse(self, name: str) -> NoReturn:
         """Say which field of a variable lacks a value in a wet cell.
 
@@ -195,13 +201,13 @@ def open_case(config: Any, layout: Layout, start: dt.date, threads: int | None =
             or not aligned with the others; a region is unknown or holds no water.
     """
     grid, wet = read_grid(layout.grid_file)
-    boxes, named = config.evaluation.regions, config.evaluation.named_regions
-    regions = region_weights(grid, wet, boxes, named)
+    chosen = config.evaluation
+    regions = region_weights(grid, wet, chosen.regions, chosen.named_regions, chosen.edges)
     days = config.forecast.days
     take = BUFFERS.take
     forecast = ForecastStore(layout, grid, wet, start, days)
     truth, climatology = Truth(layout, grid, wet), Climatology(layout, grid, wet)
-    scored = systems(config, layout, grid, forecast, climatology, take, threads)
+    scored = systems(config, layout, grid, wet, forecast, climatology, take, threads)
     needed = config.evaluation.needs_thresholds
     thresholds = open_thresholds(config, layout, grid, wet) if needed else None
     scales = read_scales(layout.statistics_file, grid)

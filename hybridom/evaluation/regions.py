@@ -13,8 +13,10 @@ import numpy as np
 from hybridom.errors import UserError
 from hybridom.evaluation.kernels import Runs, runs_of
 from hybridom.grid import Grid
+from hybridom.masks import cells_to_open_edge
 
 GLOBAL = "global"
+EDGES, INTERIOR = "edges", "interior"
 Box = Sequence[float]
 
 
@@ -162,25 +164,30 @@ def inside_box(lat: np.ndarray, lon: np.ndarray, box: Box) -> np.ndarray:
 
 
 def region_weights(
-    grid: Grid, wet: np.ndarray, boxes: Mapping[str, Box], named: Sequence[str] = ()
+    grid: Grid,
+    wet: np.ndarray,
+    boxes: Mapping[str, Box],
+    named: Sequence[str] = (),
+    edges: int = 0,
 ) -> Regions:
-    """The whole grid, every box and every region by name.
+    """The whole grid, the band along its open edges, every box and every region by name.
 
     Args:
         grid: The model grid.
         wet: bool (nz, ny, nx).
         boxes: Name -> (south, north, west, east) in degrees.
         named: Names of `NAMED`; they follow the boxes.
+        edges: Cells of the band; with 0 there are neither `edges` nor `interior`.
 
     Raises:
-        UserError: A box is named `global` or as one of `named`; a name is unknown; a region holds
-            no wet cell.
+        UserError: A box is named as one of the others; a name is unknown; a region holds no wet
+            cell.
     """
-    if GLOBAL in boxes:
-        raise UserError(
-            f"evaluation.regions.{GLOBAL}: this name is kept for the whole grid, which is always "
-            "scored; expected another name, rename the box"
-        )
+    _require_own_names(boxes)
+    surface, inside = wet.any(axis=0), {GLOBAL: np.ones((grid.ny, grid.nx), bool)}
+    if edges:
+        band = edge_band(grid, wet, edges)
+        inside |= {EDGES: band, INTERIOR: ~band}
     wanted = {f"regions.{name}": (name, tuple(box)) for name, box in boxes.items()}
     for name in named:
         if name in boxes:
@@ -189,18 +196,62 @@ def region_weights(
                 "each name once, rename the box or take the name out"
             )
         wanted[f"named_regions.{name}"] = (name, named_box(name))
-    surface, inside = wet.any(axis=0), [np.ones((grid.ny, grid.nx), bool)]
-    for key, (_, box) in wanted.items():
+    for key, (name, box) in wanted.items():
         cells = inside_box(grid.lat, grid.lon, box)
         if not (cells & surface).any():
             raise UserError(
                 f"evaluation.{key}: no wet cell of the grid lies in {list(box)}; expected "
                 "[south, north, west, east] in degrees, correct the box or take it out"
             )
-        inside.append(cells)
-    names = (GLOBAL, *(name for name, _ in wanted.values()))
+        inside[name] = cells
     area = np.broadcast_to(grid.area, (grid.ny, grid.nx))
-    return Regions(names, area, wet, np.asarray(grid.dz), np.stack(inside))
+    return Regions(tuple(inside), area, wet, np.asarray(grid.dz), np.stack(list(inside.values())))
+
+
+def edge_band(grid: Grid, wet: np.ndarray, cells: int) -> np.ndarray:
+    """Which cells lie near an open edge of the grid, as the sponge counts.
+
+    Args:
+        grid: The grid.
+        wet: bool (nz, ny, nx).
+        cells: Width of the band in cells, the outermost ones included.
+
+    Returns:
+        bool (ny, nx); land may lie in it.
+
+    Raises:
+        UserError: No wet cell lies in the band, or all of them do.
+    """
+    surface = wet.any(axis=0)
+    away = cells_to_open_edge(grid, wet[0])
+    farthest = away[surface].max()
+    if not np.isfinite(away).any():
+        raise UserError(
+            f"evaluation.edges {cells}: none of the {surface.sum()} wet columns lies near an open "
+            f"edge, the grid of {grid.ny} x {grid.nx} cells has none; expected ocean at an edge "
+            "that is neither pole nor seam, set evaluation.edges to 0"
+        )
+    if farthest < cells:
+        raise UserError(
+            f"evaluation.edges {cells}: all {surface.sum()} wet columns lie in the band, the "
+            f"innermost {farthest:g} cells from an open edge; expected some farther away, set it "
+            f"to {farthest:g} at most"
+        )
+    return np.asarray(away < cells)
+
+
+def _require_own_names(boxes: Mapping[str, Box]) -> None:
+    kept = {
+        GLOBAL: "the whole grid, which is always scored",
+        EDGES: "the band along open edges (evaluation.edges)",
+        INTERIOR: "all but the band along open edges (evaluation.edges)",
+    }
+    for name, what in kept.items():
+        if name in boxes:
+            raise UserError(
+                f"evaluation.regions.{name}: this name is kept for {what}; expected another name, "
+                "rename the box"
+            )
 
 
 def named_box(name: str) -> tuple[float, float, float, float]:

@@ -18,6 +18,9 @@ class Readable(Protocol):
     def reads(self) -> list[Callable[[], Any]]:
         """Calls that read and keep a field each, in any order and from any thread."""
 
+    def prepare(self) -> None:
+        """Make what the shared threads make together, and so cannot be a task of theirs."""
+
 
 D = TypeVar("D", bound=Readable)
 
@@ -40,6 +43,7 @@ def read_ahead(days: Iterable[D], ahead: int, threads: int | None = None) -> Ite
     conductors = ThreadPoolExecutor(ahead, "ahead")  # one a day, so that no thread idles between
 
     def read(day: D) -> D:
+        day.prepare()
         # `delayed` and `compute` would take three times as long for tasks of a few milliseconds.
         tasks = {number: (call,) for number, call in enumerate(day.reads())}
         get(tasks, list(tasks), pool=pool)

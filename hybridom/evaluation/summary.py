@@ -8,18 +8,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hybridom.evaluation.edge_ratio import EDGE_RATIO, LIMIT
 from hybridom.evaluation.skill import baselines, level_name, rmse_by_system
 from hybridom.evaluation.systems import MODEL
 from hybridom.quantities import Quantity, quantity
 from hybridom.variables import VARIABLES, Variable
 
-# What the page says of each baseline; its letter is a class of the style below.
+# What the page says of each baseline.
 BASELINES = {
     "persistence": "Persistence holds the initial state.",
     "climatology": "Climatology is that of the valid day, from the training period.",
     "damped_persistence": "Damped persistence is that climatology and what is left of the initial "
     "anomaly at each lead, fitted on the training period.",
+    "driver": "The driver is the coarser model's forecast, interpolated to the region's cells.",
 }
+# In a cell of the strip; in small letters, a class of the style below.
+LETTERS = {
+    MODEL: "M",
+    "persistence": "P",
+    "climatology": "C",
+    "damped_persistence": "D",
+    "driver": "I",
+}
+
+CRITERION = 30  # days, the lead at which the band along open edges is judged; else the last one
 
 # Of a page that holds nothing else.
 PAGE_STYLE = """
@@ -47,6 +59,8 @@ STYLE = """
 .best .p { background-color: #d55e00; color: #000; }
 .best .c { background-color: #cfcfcf; color: #000; }
 .best .d { background-color: #e69f00; color: #000; }
+.best .i { background-color: #56b4e9; color: #000; }
+.best .over { font-weight: 600; }
 .best .key { display: flex; flex-wrap: wrap; gap: .4em; } .best .key span { padding: .1em .5em; }
 .best summary { cursor: pointer; }
 @media (max-width: 40em) {
@@ -100,7 +114,7 @@ def summary_body(
     wide = rmse_by_system(scores)
     names = baselines(scores)
     key = "".join(
-        f'<span class="{name[0]}">{name[0].upper()} {name.replace("_", " ")}</span>'
+        f'<span class="{LETTERS[name].lower()}">{LETTERS[name]} {name.replace("_", " ")}</span>'
         for name in (MODEL, *names)
     )
     parts = [
@@ -110,6 +124,7 @@ def summary_body(
         f"{' '.join(BASELINES[name] for name in names)} A cell is coloured by the system with the "
         "smallest RMSE at that lead.</p>",
         f'<p class="key">{key}</p>',
+        *_edges(scores, heading),
     ]
     for region in skill["region"].unique():
         name = escape(str(region)).replace("_", " ").capitalize()
@@ -117,6 +132,40 @@ def summary_body(
         parts += _region(wide[wide["region"] == region], skill[skill["region"] == region])
     parts.append("</div>")
     return "\n".join(parts)
+
+
+def _edges(scores: pd.DataFrame, heading: str) -> list[str]:
+    """The band along open edges against the interior, a row a variable; nothing without them."""
+    rows = scores[(scores["metric"] == EDGE_RATIO) & scores["depth"].isna()]
+    if rows.empty:
+        return []
+    leads = rows["lead"].unique()
+    lead = CRITERION if CRITERION in leads else int(max(leads))
+    rows = rows[rows["lead"] == lead]
+    systems = [name for name in (MODEL, *BASELINES) if (rows["system"] == name).any()]
+    head = "".join(f"<th>{name.replace('_', ' ').capitalize()}</th>" for name in systems)
+    lines = []
+    for variable in rows["variable"].unique():
+        of_variable = rows[rows["variable"] == variable].set_index("system")
+        cells = "".join(_ratio(of_variable, name) for name in systems)
+        lines.append(f"<tr><th>{_name(variable)}</th>{cells}</tr>")
+    return [
+        f"<{heading}>Edge band against interior</{heading}>",
+        f"<p>RMSE in the band along the open edges (region edges) over that in the interior at day "
+        f"{lead}, with intervals; bold above {LIMIT:g}. Other leads and levels: metric "
+        f"{EDGE_RATIO} of the scores.</p>",
+        f'<div class="words"><table><thead><tr><th>Variable</th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>",
+    ]
+
+
+def _ratio(of_variable: pd.DataFrame, system: str) -> str:
+    """The ratio of one system, and its interval if it has one."""
+    if system not in of_variable.index:
+        return "<td></td>"
+    value, low, high = (float(of_variable.at[system, name]) for name in ("value", "low", "high"))
+    words = f"{value:.2f}" + (f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else "")
+    return f'<td class="over">{words}</td>' if value > LIMIT else f"<td>{words}</td>"
 
 
 def _region(wide: pd.DataFrame, skill: pd.DataFrame) -> list[str]:
@@ -176,7 +225,7 @@ def _cell(row: Any, systems: list[str], units: str | None) -> str:
             f"{system.replace('_', ' ')} {value:.3g}" for system, value in values.items()
         )
         title = f' title="day {row.lead}: {errors} {units}"'
-    return f'<td class="{best[0]}"{title}>{best[0].upper()}</td>'
+    return f'<td class="{LETTERS[best].lower()}"{title}>{LETTERS[best]}</td>'
 
 
 def _name(variable: object) -> str:

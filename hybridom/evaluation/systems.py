@@ -1,8 +1,8 @@
 """What is scored: the model and the baselines, each a field by variable and lead.
 
 A new baseline is one class with the method of `System`, its entry in `systems`, its name in
-`hybridom.config.output.Baseline`, its words in `summary` and its look in `hybridom.figures.style`.
-How systems are scored lies in `hybridom.metrics`.
+`hybridom.config.output.Baseline`, its words and letter in `summary` and its look in
+`hybridom.figures.style`. How systems are scored lies in `hybridom.metrics`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from hybridom.data.stores.threads import shared_pool
 from hybridom.evaluation.damping import read_damping
+from hybridom.evaluation.driver import open_driven
 from hybridom.evaluation.reading import Take, fresh
 from hybridom.evaluation.stores import Climatology, ForecastStore
 from hybridom.grid import Grid
@@ -60,6 +61,14 @@ class Anomalies(Protocol):
 
     def anomaly(self, name: str, lead: int) -> Scaled | None:
         """The forecast less the climatology of the valid day; None where it is 0 everywhere."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A system that makes all fields of a lead together, which may be done ahead."""
+
+    def prepare(self, lead: int) -> None:
+        """Make them, so that `field` finds them; it may use the shared threads, in none of them."""
 
 
 class Model:
@@ -137,6 +146,7 @@ def systems(
     config: Any,
     layout: Layout,
     grid: Grid,
+    wet: np.ndarray,
     forecast: ForecastStore,
     climatology: Climatology,
     take: Take = fresh,
@@ -144,12 +154,13 @@ def systems(
 ) -> dict[str, System]:
     """The model and the configured baselines by name, the model first.
 
-    All baselines start from the forecast's own initial state (lead 0).
+    All baselines but the driver start from the forecast's own initial state (lead 0).
 
     Args:
         config: A `Config` or the `evaluate` stage's part of it.
         layout: Paths.
         grid: The model grid.
+        wet: bool (nz, ny, nx).
         forecast: The model's forecast.
         climatology: The daily climatology.
         take: Gives memory for the fields.
@@ -157,7 +168,7 @@ def systems(
 
     Raises:
         UserError: The damping is needed and missing, or does not fit; the initial state or the
-            climatology of its date lacks values.
+            climatology of its date lacks values; the driver's forecast is missing or too short.
     """
 
     def every(read: Callable[[str], np.ndarray]) -> dict[str, np.ndarray]:
@@ -170,6 +181,8 @@ def systems(
             found[baseline] = Persistence(initial)
         elif baseline == "climatology":
             found[baseline] = ClimatologyOfTheDay()
+        elif baseline == "driver":
+            found[baseline] = open_driven(config, layout, grid, wet, forecast.start)
         else:
             damping = read_damping(layout, grid, config.forecast.days)
             normal = every(lambda name: climatology.whole(name, forecast.start, take))

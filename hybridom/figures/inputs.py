@@ -21,6 +21,7 @@ from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 GLOBAL = "global"
+EDGE_RATIO = "edge_ratio"
 MODEL = "model"
 SKILL = "Skill"
 

@@ -46,9 +46,8 @@ def figure(config: Any, layout: Layout) -> Figure:
                 for lead, colour in zip(leads, colours, strict=True):
                     rows = one[(one["lead"] == lead) & (one["system"] == system)]
                     rows = rows.dropna(subset="depth").sort_values("depth")
-                    (line,) = axes.plot(
-                        rows["value"], rows["depth"], style.LINES[system], color=colour
-                    )
+                    look = {"linestyle": style.LINES[system], "color": colour}
+                    (line,) = axes.plot(rows["value"], rows["depth"], **look)
                     if system != MODEL:
                         line.set_linewidth(0.9)
             axes.xaxis.set_major_locator(MaxNLocator(ticks))

@@ -20,8 +20,9 @@ from hybridom.variables import PROGNOSTIC, VARIABLES
 
 SCORES = "scores"
 # What is no table: the record of training; one forecast and its truth at a few leads, or at all
-# of them; that and the climatology.
+# of them; that and the climatology; the weights of a region's gate.
 TRAINING, FIELDS, ROLLOUT, ANOMALIES = "training", "fields", "rollout", "anomalies"
+GATE = "gate"
 FEWEST_CELLS = 8  # of a stretch of which a spectrum is taken
 USUAL_LEADS = (1, 10, 30, 60)
 
@@ -35,8 +36,8 @@ class Figure:
         title: A few words for a list of figures.
         needs: The family of scores whose table is drawn (`scores`, `extremes`, ...), or else
             `training` (the record of the losses), `fields` (one forecast and its truth at
-            `figures.leads`), `rollout` (the same at all leads) or `anomalies` (that and the
-            climatology).
+            `figures.leads`), `rollout` (the same at all leads), `anomalies` (that and the
+            climatology) or `gate` (the weights of a region's gate along one forecast).
         variable: Passed to the module's function where it draws one variable.
         levels: The fewest levels of a grid on which the figure means something.
     """
@@ -72,6 +73,7 @@ FIGURES: dict[str, Figure] = {
     "acc_lead": Figure("acc_lead", "Anomaly correlation against lead", SCORES),
     "bias_lead": Figure("bias_lead", "Bias against lead", SCORES),
     "activity_lead": Figure("activity_lead", "Variance retained against lead", SCORES),
+    "edges_lead": Figure("edges_lead", "Errors near open edges over those inside", SCORES),
     "scorecard": Figure("scorecard", "Scorecard against each baseline", SCORES),
     "profiles": Figure("profiles", "Profiles of RMSE and bias", SCORES, levels=2),
     "extremes_lead": Figure("extremes_lead", "Scores of extremes against lead", "extremes"),
@@ -87,6 +89,7 @@ FIGURES: dict[str, Figure] = {
     "efficiency": Figure("efficiency", "Cost of training and what it bought", TRAINING),
     **_each_variable("maps", "Maps of", FIELDS),
     "zoom": Figure("zoom", "Temperature, speed and vorticity of a region", FIELDS),
+    "gate_weights": Figure("gate_weights", "Weights of the gate of a region", GATE),
     **_each_variable("hovmoeller", "Longitude against lead of", ANOMALIES),
     **_each_variable("animation", "Film of", ROLLOUT),
 }
@@ -113,8 +116,13 @@ def _is_drawn(figure: Figure, config: Any) -> bool:
         FIELDS,
         ROLLOUT,
         ANOMALIES,
+        GATE,
     ):
         return False
+    if figure.needs == GATE:
+        return config.region is not None
+    if figure.module == "edges_lead":
+        return bool(config.evaluation.edges)
     if figure.needs == "spectra":
         return _stretch_cells(config) >= FEWEST_CELLS
     if figure.module == "zoom":
@@ -146,9 +154,11 @@ def figure_inputs(name: str, config: Any, layout: Layout) -> list[Path]:
     needs = _entry(name, config).needs
     if needs == TRAINING:
         return [layout.train_log]
+    start = map_start(config)
+    if needs == GATE:
+        return [layout.grid_file, layout.gate_weights(start)]
     if needs not in (FIELDS, ROLLOUT, ANOMALIES):
         return [layout.table(needs)]
-    start = map_start(config)
     leads = chosen_leads(config) if needs == FIELDS else tuple(range(config.forecast.days + 1))
     years = sorted({(start + dt.timedelta(lead)).year for lead in leads})
     found = [layout.grid_file, layout.forecast_manifest(start)]

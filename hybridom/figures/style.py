@@ -29,12 +29,14 @@ COLOURS = {
     "persistence": "#D55E00",
     "climatology": "#7A7A7A",
     "damped_persistence": "#E69F00",
+    "driver": "#56B4E9",
 }
-LINES: dict[str, Literal["-", "--", ":", "-."]] = {
+LINES: dict[str, Literal["-", "--", ":", "-."] | tuple[float, tuple[float, ...]]] = {
     "model": "-",
     "persistence": "--",
     "climatology": ":",
     "damped_persistence": "-.",
+    "driver": (0.0, (6.0, 1.5, 1.0, 1.5, 1.0, 1.5)),
 }
 TRUTH = "truth"  # a system of some tables, drawn beneath the others
 TRUTH_COLOUR = "#222222"

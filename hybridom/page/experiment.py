@@ -140,9 +140,14 @@ def facts(config: Any, layout: Layout) -> dict[str, str]:
     dates = f"{starts[0]}"
     if len(starts) > 1:
         dates = f"{len(starts)}, every {every} days from {starts[0]} to {starts[-1]}"
+    driver = {}
+    if config.region is not None:
+        outer = config.region.driver
+        driver = {"Driver": f"{outer.experiment}, on the grid {outer.grid}"}
     return {
         "Grid": f"{grid.name}: {grid.resolution:g} degrees, {len(grid.depths)} levels to "
         f"{grid.depths[-1]:.0f} m",
+        **driver,
         "Training": f"{periods.train.start} to {periods.train.end}",
         "Validation": f"{periods.validation.start} to {periods.validation.end}",
         "Test": f"{periods.test.start} to {periods.test.end}",

@@ -13,6 +13,7 @@ THEMES: dict[str, tuple[str, ...]] = {
         "bias_lead",
         "profiles",
     ),
+    "Regions": ("edges_lead", "gate_weights"),
     "Maps": ("maps", "zoom", "hovmoeller", "animation"),
     "Extremes": ("extremes_lead", "heatwaves_lead"),
     "Derived quantities": ("derived_lead", "drift_lead"),

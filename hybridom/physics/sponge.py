@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hybridom.config import SpongeConfig
 from hybridom.errors import UserError
 from hybridom.grid import Array, Grid
-from hybridom.masks import Mask
+from hybridom.masks import Mask, cells_to_open_edge
 from hybridom.state import OceanState
 from hybridom.variables import VARIABLES
 
@@ -95,30 +95,3 @@ def relaxation_rate(grid: Grid, sea: Mask, config: SpongeConfig) -> Array:
         return np.zeros(sea.shape)
     share = np.minimum(cells_to_open_edge(grid, sea) / config.width, 1.0)
     return np.where(sea & (share < 1), np.cos(0.5 * np.pi * share) ** 2, 0.0) / config.days
-
-
-def cells_to_open_edge(grid: Grid, sea: Mask) -> Array:
-    """Cells (ny, nx) to the nearest ocean cell of an open edge, the greater of rows and columns.
-
-    Zero in that cell itself, infinite on a grid without open edge.
-    """
-    rows, columns = np.arange(grid.ny)[:, None], np.arange(grid.nx)[None, :]
-    away = np.full(sea.shape, np.inf)
-    for j in (0, -1):
-        # a face at a pole has no length
-        if grid.dx_v[j, 0] > 0:
-            along = _cells_to_nearest(sea[j], grid.periodic)[None, :]
-            away = np.minimum(away, np.maximum(along, abs(rows - rows[j])))
-    if not grid.periodic:
-        for i in (0, -1):
-            along = _cells_to_nearest(sea[:, i], False)[:, None]
-            away = np.minimum(away, np.maximum(along, abs(columns - columns[0, i])))
-    return away
-
-
-def _cells_to_nearest(sea: Mask, periodic: bool) -> Array:
-    """Cells (n,) to the nearest true one of a row of cells, infinite where none is true."""
-    steps = abs(np.arange(sea.size)[:, None] - np.flatnonzero(sea)[None, :]).astype(float)
-    if periodic:
-        steps = np.minimum(steps, sea.size - steps)
-    return steps.min(axis=1, initial=np.inf)

@@ -26,7 +26,7 @@ class Held:
         return self.fields[name][lead]
 
 
-def make_case(grid, wet, truth, systems, boxes=None, days=None, first=0):
+def make_case(grid, wet, truth, systems, boxes=None, days=None, first=0, edges=0):
     """A case from fields of the truth and fields of each system; systems begin at lead `first`."""
     length = len(next(iter(truth.values())))
     return Case(
@@ -34,7 +34,7 @@ def make_case(grid, wet, truth, systems, boxes=None, days=None, first=0):
         days=length - 1 if days is None else days,
         grid=grid,
         wet=wet,
-        regions=region_weights(grid, wet, boxes or {}),
+        regions=region_weights(grid, wet, boxes or {}, edges=edges),
         names=tuple(truth),
         truth=Held(truth),
         climatology=None,

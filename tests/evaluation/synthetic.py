@@ -88,7 +88,8 @@ def make_world(
     config = make_config(folder, **settings)
     layout = Layout(config)
     rng = np.random.default_rng(3)
-    grid = Grid.regular(config.grid.resolution, depths=config.grid.depths)
+    box = config.grid
+    grid = Grid.regular(box.resolution, box.lat, box.lon, box.depths)
     # Land that differs by level, with a wet cell left in every level and region.
     wet = rng.random(grid.shape) > np.array([0.2, 0.3, 0.4])[:, None, None]
     wet = np.logical_and.accumulate(wet, axis=0)

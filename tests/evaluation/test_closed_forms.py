@@ -168,6 +168,7 @@ class Counted:
 
     def __init__(self):
         self.read, self.given, self.most = 0, 0, 0
+        self.prepared = set()
 
     def day(self, number):
         counted = self
@@ -175,7 +176,11 @@ class Counted:
         class OneDay:
             lead = number
 
+            def prepare(self):
+                counted.prepared.add(number)
+
             def reads(self):
+                assert number in counted.prepared
                 return [counted.note] * 2
 
         return OneDay()
@@ -201,6 +206,9 @@ def test_an_error_of_a_read_comes_with_its_day():
     class Broken:
         def __init__(self, lead):
             self.lead = lead
+
+        def prepare(self):
+            pass
 
         def reads(self):
             if self.lead < 3:

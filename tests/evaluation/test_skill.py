@@ -9,7 +9,7 @@ import pytest
 
 from hybridom.config.output import Baseline
 from hybridom.evaluation.skill import ranges, skill_table, verdict
-from hybridom.evaluation.summary import BASELINES, summary_page
+from hybridom.evaluation.summary import BASELINES, LETTERS, STYLE, summary_page
 
 
 def scores(curves, region="global"):
@@ -127,7 +127,9 @@ def test_whole_variables_come_before_levels():
 
 def test_every_baseline_has_its_letter_and_its_words():
     assert set(BASELINES) == set(get_args(Baseline))
-    assert len({name[0] for name in ("model", *BASELINES)}) == 1 + len(BASELINES)
+    assert set(LETTERS) == {"model", *BASELINES}
+    assert len(set(LETTERS.values())) == len(LETTERS)
+    assert all(f".best .{letter.lower()} {{" in STYLE for letter in LETTERS.values())
 
 
 def test_winning_everywhere_is_said_plainly():

@@ -12,7 +12,13 @@ from hybridom.variables import PROGNOSTIC, VARIABLES
 
 MODEL = "model"
 KEYS = ("lead", "region", "variable", "depth", "system", "metric")
-GROWTH = {"model": 0.8, "persistence": 1.4, "climatology": 0.0, "damped_persistence": 1.0}
+GROWTH = {
+    "model": 0.8,
+    "driver": 0.9,
+    "persistence": 1.4,
+    "climatology": 0.0,
+    "damped_persistence": 1.0,
+}
 
 
 def write_tables(config, folder: Path) -> None:
@@ -45,7 +51,8 @@ def leads(config) -> range:
 
 
 def regions(config) -> list[str]:
-    return ["global", *config.evaluation.regions]
+    around = ["edges", "interior"] if config.evaluation.edges else []
+    return ["global", *around, *config.evaluation.regions]
 
 
 def places(config, names: Sequence[str], depths: Sequence[float]) -> list[tuple[str, float]]:
@@ -81,6 +88,9 @@ def scores(config) -> pd.DataFrame:
         base.assign(metric="acc_centred", value=np.where(normal, np.nan, 1 - 0.6 * error)),
         base.assign(metric="activity", value=np.where(normal, 0.0, 1 - 0.2 * error)),
     ]
+    band = base["region"] == "edges"
+    ratio = 1.0 + 0.4 * error + 0.1 * (base["system"] == "persistence")
+    parts.append(base[band].assign(metric="edge_ratio", value=ratio[band]))
     ours = (base["system"] == MODEL).to_numpy()
     for name in config.evaluation.baselines:
         theirs = error[(base["system"] == name).to_numpy()]

@@ -38,11 +38,12 @@ from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC
 from tests.figures.conftest import altered
 
+REGIONAL = ("edges_lead", "gate_weights")
 # What the options of the test world give.
 NAMES = [
     name
     for name, figure in FIGURES.items()
-    if figure.variable in (None, "thetao")
+    if (figure.variable in (None, "thetao") and name not in REGIONAL)
     or figure.module == "maps"
     or (figure.module, figure.variable) == ("hovmoeller", "zos")
 ]

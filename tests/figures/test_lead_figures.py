@@ -63,9 +63,8 @@ def band(axes, colour: str) -> np.ndarray:
 
 def test_skill_has_a_line_a_baseline_with_its_interval(scored):
     axes = make(skill_lead, scored).axes[0]
-    for name, colour in style.COLOURS.items():
-        if name == "model":
-            continue
+    for name in scored.config.evaluation.baselines:
+        colour = style.COLOURS[name]
         table = rows(scored, "scores", variable="thetao", depth=5.0, metric=f"skill_{name}")
         same(line(axes, style.system_name(name)), table)
         expected = [table["low"].min(), table["high"].max()]

@@ -101,6 +101,8 @@ WORDS = {
     "efficiency": ("window", "waiting for data", "persistence"),
     "maps": ("forecast", "truth", "difference"),
     "zoom": ("temperature", "speed", "vorticity", "equator"),
+    "edges_lead": ("edges", "interior", "1.2", "intervals"),
+    "gate_weights": ("weights", "driver", "sum to one", "land"),
     "hovmoeller": ("longitude", "lead", "climatology", "band"),
     "animation": ("forecast", "truth", "difference", "colours"),
 }

@@ -11,7 +11,8 @@ import torch
 from hybridom.config import SpongeConfig
 from hybridom.errors import UserError
 from hybridom.grid import Grid
-from hybridom.physics.sponge import Sponge, cells_to_open_edge, relaxation_rate
+from hybridom.masks import cells_to_open_edge
+from hybridom.physics.sponge import Sponge, relaxation_rate
 from hybridom.state import OceanState
 
 WIDE = SpongeConfig(width=4, days=3.0)

@@ -54,6 +54,12 @@ def baselines(opened: Opened, wanted: Sequence[str] | None) -> tuple[str, ...]:
     if lacking:
         reasons["damped_persistence"] = ", ".join(lacking)
     known = ("persistence", "climatology", "damped_persistence")
+    if "driver" in (wanted or ()):
+        raise UserError(
+            "--baselines driver: the driver's forecast is scored beside that of a region's own "
+            f"experiment only; expected some of {', '.join(known)}, for driver name its files with "
+            "--forecast instead"
+        )
     for name in known if wanted is None else wanted:
         if name not in reasons:
             continue
