@@ -21,16 +21,17 @@ import xarray as xr
 
 from hybridom import __version__
 from hybridom.checkpoint import LoadedModel, load_model
+from hybridom.conditions import Conditions
 from hybridom.config import Config, Period, StageConfig, config_hash, narrow
 from hybridom.data.datasets import DayReader
 from hybridom.data.days import TIME_UNITS, day_number
+from hybridom.data.driver import Driver, DriverForecast
 from hybridom.data.prepare import model_grid
 from hybridom.data.stores import Slab, StorePlan, open_arrays, write_store
 from hybridom.errors import UserError
-from hybridom.grid import Grid
+from hybridom.grid import Grid, Mask
 from hybridom.layout import Layout
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions
 from hybridom.variables import PROGNOSTIC, VARIABLES, cf_attributes
 
 log = logging.getLogger(__name__)
@@ -65,13 +66,39 @@ def forecast(
             f"{loaded.path}: trained with forcing {', '.join(names)}, but the configuration gives "
             f"{', '.join(config.forcing_names)} (key forcing); train again or change the key"
         )
+    if loaded.config.get("region") and config.region is None:
+        raise UserError(
+            f"{loaded.path}: trained as a region with a driver, but the configuration has no "
+            "section region; add it"
+        )
+    driver = outer_forecast(config, layout, grid, wet, start)
     period = Period(start=start, end=start + dt.timedelta(days))
     reader = DayReader(layout, grid, wet, names, "none", period)
     # A day that is missing at the end is better found before the first step than after the last.
     reader.forcing(period.end)
-    plan = _plan(config, layout, loaded, start)
-    rollout = ForecastSlabs(loaded, reader, start, plan.partial, device)
+    plan = _plan(config, layout, loaded, start, driver)
+    rollout = ForecastSlabs(loaded, reader, start, plan.partial, device, driver)
     write_store(plan, rollout, f"forecast {start}")
+
+
+def outer_forecast(
+    config: StageConfig, layout: Layout, grid: Grid, wet: Mask, start: dt.date
+) -> DriverForecast | None:
+    """The forecast of the same start date that drives a region; None: nothing drives.
+
+    Raises:
+        UserError: It is missing or too short, or the region does not fit into its driver.
+    """
+    if config.region is None:
+        return None
+    found = Driver(layout, grid, wet).forecast(start)
+    if found.days < config.forecast.days:
+        raise UserError(
+            f"{found.path}: the driver's forecast of {start} has {found.days} days, expected the "
+            f"{config.forecast.days} of forecast.days: make a longer one with the driver's "
+            "configuration, or shorten forecast.days"
+        )
+    return found
 
 
 class ForecastSlabs:
@@ -83,6 +110,7 @@ class ForecastSlabs:
         start: Day of lead 0.
         partial: The unfinished store, from which an interrupted forecast goes on.
         device: Where the model is.
+        driver: What drives a region; None: nothing does.
     """
 
     def __init__(
@@ -92,9 +120,10 @@ class ForecastSlabs:
         start: dt.date,
         partial: Path,
         device: torch.device,
+        driver: DriverForecast | None = None,
     ) -> None:
         self.loaded, self.reader, self.start = loaded, reader, start
-        self.partial, self.device = partial, device
+        self.partial, self.device, self.driver = partial, device, driver
         self.states: Iterator[OceanState] | None = None
         self.reached: int | None = None
 
@@ -122,24 +151,33 @@ class ForecastSlabs:
         return {name: self._field(name, x, lead) for name, x in state.items()}
 
     def _states_after(self, lead: int) -> Iterator[OceanState]:
-        first = self._analysis() if lead == 0 else self._stored(lead)
+        first = self._analysis() if lead == 0 else self.stored(lead)
         return self.loaded.model.unroll(first, self._conditions_from(lead))
 
     def _conditions_from(self, lead: int) -> Iterator[Conditions]:
         """Conditions of the day of `lead` and of all that follow, one day in memory at a time."""
         while True:
-            day = self.start + dt.timedelta(lead)
-            yield Conditions(
-                Forcing(self._tensors(self.reader.forcing(day))),
-                OceanState(**self._tensors(self.reader.climatology(day))),
-                Forcing(self._tensors(self.reader.forcing_climatology(day))),
-            )
+            yield self.conditions(lead)
             lead += 1
+
+    def conditions(self, lead: int) -> Conditions:
+        """What the model is given of the day of a lead."""
+        day = self.start + dt.timedelta(lead)
+        outer = None
+        if self.driver is not None:
+            outer = OceanState(**self._tensors(self.driver.state(lead)))
+        return Conditions(
+            Forcing(self._tensors(self.reader.forcing(day))),
+            OceanState(**self._tensors(self.reader.climatology(day))),
+            Forcing(self._tensors(self.reader.forcing_climatology(day))),
+            outer,
+        )
 
     def _analysis(self) -> OceanState:
         return OceanState(**self._tensors(self.reader.state(self.start)))
 
-    def _stored(self, lead: int) -> OceanState:
+    def stored(self, lead: int) -> OceanState:
+        """The ocean of a lead that is stored already, NaN on land."""
         store = open_arrays(self.partial, PROGNOSTIC)
         return OceanState(
             **self._tensors({name: np.asarray(store[name][lead]) for name in PROGNOSTIC})
@@ -162,22 +200,33 @@ class ForecastSlabs:
         return np.where(wet, field, np.float32(np.nan))
 
 
-def _plan(config: StageConfig, layout: Layout, loaded: LoadedModel, start: dt.date) -> StorePlan:
+def _plan(
+    config: StageConfig,
+    layout: Layout,
+    loaded: LoadedModel,
+    start: dt.date,
+    driver: DriverForecast | None,
+) -> StorePlan:
     """Layout, attributes and origin of the store of one start date."""
     grid, days = loaded.grid, config.forecast.days
     # Other start dates do not touch this store, so they are no part of its hash.
-    used = StageConfig("forecast", {"grid": config.grid, "forcing": config.forcing, "days": days})
+    used = {"grid": config.grid, "forcing": config.forcing, "days": days}
+    driven = ""
+    if driver is not None:
+        named = config.region.driver
+        used["driver"] = {"experiment": named.experiment, "grid": named.grid}
+        driven = f", driven by the forecast of {named.experiment} on {named.grid}"
     period = [start + dt.timedelta(n) for n in range(days + 1)]
     origin = {
-        "config_hash": config_hash(used),
+        "config_hash": config_hash(StageConfig("forecast", used)),
         "grid_hash": grid.hash,
         "checkpoint_sha256": loaded.digest,
-        "inputs_hash": _inputs_hash(layout, period),
+        "inputs_hash": _inputs_hash(layout, period, driver),
     }
     attributes = {
         "title": f"HybridOM forecast from {start}",
         "source": f"{loaded.path.name}, analysis and analysed forcing of the stores "
-        f"{period[0]} to {period[-1]}",
+        f"{period[0]} to {period[-1]}{driven}",
         "hybridom_version": __version__,
         "hybridom_version_training": loaded.version,
         **origin,
@@ -210,7 +259,7 @@ def _coordinates(grid: Grid, period: list[dt.date]) -> xr.Dataset:
     )
 
 
-def _inputs_hash(layout: Layout, period: list[dt.date]) -> str:
+def _inputs_hash(layout: Layout, period: list[dt.date], driver: DriverForecast | None) -> str:
     """Checksum over the manifests of the stores that a forecast reads."""
     manifests = [layout.climatology_manifest, layout.state_manifest(period[0].year)]
     manifests += [layout.forcing_manifest(year) for year in sorted({d.year for d in period})]
@@ -219,4 +268,6 @@ def _inputs_hash(layout: Layout, period: list[dt.date]) -> str:
         if not path.exists():
             raise UserError(f"{path}: no manifest of a complete store; run `hybridom prepare`")
         found.update(json.loads(path.read_text())["checksum"].encode())
+    if driver is not None:
+        found.update(driver.checksum.encode())
     return found.hexdigest()

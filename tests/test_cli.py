@@ -18,6 +18,7 @@ import yaml
 from hybridom import cli
 from hybridom.cli import common
 from hybridom.config import STAGES, load
+from hybridom.config.stages import OPTIONAL
 from hybridom.errors import UserError
 
 CONFIG = Path(__file__).parents[1] / "config" / "test.yaml"
@@ -68,6 +69,7 @@ def test_every_stage_has_its_command():
         ("bench", "prepare"),
         ("bench", "evaluate"),
     }
+    expected |= {("region", name) for name in ("check", "gate")}
     expected |= {("store", name) for name in ("check", "info", "repair")}
     expected |= {("evaluate", name) for name in ("damping", "start", "aggregate")}
     expected |= {("evaluate",), ("evaluate", "observations")}
@@ -232,7 +234,7 @@ def test_a_stage_is_given_its_own_sections_only(stage, tmp_path):
     output = tmp_path / "deep" / "stage.yaml"
     arguments = ["config", "stage", stage, "--config", str(CONFIG), "--output", str(output)]
     assert cli.main(arguments) == 0
-    assert set(yaml.safe_load(output.read_text())) == set(STAGES[stage])
+    assert set(yaml.safe_load(output.read_text())) == set(STAGES[stage]) - set(OPTIONAL)
     config, _ = common.load(argparse.Namespace(config=output, overrides=[]), stage)
     whole, _ = common.load(argparse.Namespace(config=CONFIG, overrides=[]), stage)
     assert config.as_dict() == whole.as_dict()

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from hybridom.config import Period
-from hybridom.data.day_reader import DayReader
+from hybridom.data.day_reader import DayReader, Fields
 from hybridom.data.days import as_date, day_number
+from hybridom.data.driver.windows import Drive, DrivenWindows
 from hybridom.state import Forcing, OceanState
 
 __all__ = ["Batch", "DayReader", "WindowDataset", "collate"]
@@ -36,17 +37,31 @@ class WindowDataset(Dataset[dict[str, Any]]):
         period: No window crosses its ends.
         days: K, the steps of an unroll.
         stride: Days between the starts of neighbouring windows, before any is left out.
+        drive: How a region's windows are driven; None: nothing drives them.
+
+    Attributes:
+        driven: The windows with what drives them; None without `drive`.
 
     Raises:
-        UserError: A store of the period is missing.
+        UserError: A store of the period is missing; as `DrivenWindows`.
     """
 
-    def __init__(self, reader: DayReader, period: Period, days: int, stride: int) -> None:
+    def __init__(
+        self,
+        reader: DayReader,
+        period: Period,
+        days: int,
+        stride: int,
+        drive: Drive | None = None,
+    ) -> None:
         self._reader = reader
         self._days = days
         first = day_number(period.start)
         starts = np.arange(first, first + max(0, period.length - days), stride)
-        lacking = np.array(reader.days_without_data(period), dtype=np.int64)
+        absent = set(reader.days_without_data(period))
+        if drive is not None:
+            absent |= set(drive.driver.days_without_analysis(period))
+        lacking = np.array(sorted(absent), dtype=np.int64)
         # Days without data before the first and up to the last day of each window.
         counts = [np.searchsorted(lacking, at) for at in (starts, starts + days + 1)]
         self._starts = starts[counts[0] == counts[1]]
@@ -60,6 +75,7 @@ class WindowDataset(Dataset[dict[str, Any]]):
                 len(lacking),
                 as_date(int(lacking[0])),
             )
+        self.driven = None if drive is None else DrivenWindows(drive, self._starts, days)
 
     def __len__(self) -> int:
         """Number of windows; 0 where the period is too short."""
@@ -69,19 +85,25 @@ class WindowDataset(Dataset[dict[str, Any]]):
         """One window.
 
         Returns:
-            `state`, `forcing`, `climatology`, `forcing_climatology`: variable -> tensor
-            (K + 1, [nz,] ny, nx); `start`: its first day, in days since 1970-01-01.
+            `state`, `forcing`, `climatology`, `forcing_climatology` and, where the windows are
+            driven, `outer`: variable -> tensor (K + 1, [nz,] ny, nx); `start`: its first day, in
+            days since 1970-01-01.
 
         Raises:
             IndexError: There is no such window.
-            UserError: As `DayReader.window`.
+            UserError: As `DayReader.window` and `DrivenWindows.states`.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
-        start = int(self._starts[index])
+        start, forecast = int(self._starts[index]), None
+        if self.driven is not None:
+            start, forecast = self.driven.draw(index)
+        kinds: dict[str, Fields] = dict(self._reader.window(start, self._days + 1).items())
+        if self.driven is not None:
+            kinds["outer"] = self.driven.states(start, forecast)
         window: dict[str, Any] = {
             kind: {name: torch.from_numpy(values) for name, values in fields.items()}
-            for kind, fields in self._reader.window(start, self._days + 1).items()
+            for kind, fields in kinds.items()
         }
         return {**window, "start": start}
 
@@ -96,6 +118,7 @@ class Batch:
         climatology: Of the state, on the same days.
         forcing_climatology: Of the forcing, on the same days.
         start: (B,) first days, in days since 1970-01-01.
+        outer: The driver's ocean on a region's cells, on the same days; None: nothing drives.
     """
 
     state: OceanState
@@ -103,6 +126,7 @@ class Batch:
     climatology: OceanState
     forcing_climatology: Forcing
     start: Tensor
+    outer: OceanState | None = None
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> Batch:
         """Apply `fn` to every field; `start` stays as it is."""
@@ -112,6 +136,7 @@ class Batch:
             self.climatology.map(fn),
             self.forcing_climatology.map(fn),
             self.start,
+            None if self.outer is None else self.outer.map(fn),
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
@@ -135,6 +160,7 @@ def collate(items: Sequence[Mapping[str, Any]]) -> Batch:
         OceanState(**together("climatology")),
         Forcing(together("forcing_climatology")),
         torch.tensor([item["start"] for item in items]),
+        OceanState(**together("outer")) if "outer" in items[0] else None,
     )
 
 

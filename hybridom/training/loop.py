@@ -101,7 +101,6 @@ class Trainer:
         self.model = HybridOM(
             grid, wet, statistics, config.forcing_names, config.skeleton, config.networks
         ).to(ranks.device)
-        self.identity = Identity.of(self.model, self.plain)
         self.components = tuple(self.model.networks())
         self.size = size_of(self.model, self.settings.ema > 0)
         loss = StateLoss(grid, wet, self.model.normaliser, self.settings.loss).to(ranks.device)
@@ -118,6 +117,9 @@ class Trainer:
         self.saved_at, self.saved_step, self.unrecorded = time.monotonic(), -1, False
         self.progress = ProgressLine(self.stages, ranks)
         self.windows = Windows(config, layout, grid, wet, ranks)
+        if self.windows.driver is not None:
+            self.plain["driver"] = self.windows.driver_digits()
+        self.identity = Identity.of(self.model, self.plain)
 
     # resume, save, publish
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybridom.conditions import Conditions
 from hybridom.metrics import METRICS, Moments, moments
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from hybridom.training.distributed import Ranks
 from hybridom.training.losses import StateLoss
 from hybridom.variables import PROGNOSTIC, VARIABLES
@@ -55,6 +56,7 @@ def conditions(batch: Batch) -> list[Conditions]:
             batch.forcing.select(1, k),
             batch.climatology.select(1, k),
             batch.forcing_climatology.select(1, k),
+            None if batch.outer is None else batch.outer.select(1, k),
         )
         for k in range(batch.state.zos.shape[1])
     ]

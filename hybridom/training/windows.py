@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from hybridom.config import Period, StageConfig
 from hybridom.data.datasets import Batch, DayReader, WindowDataset, collate
+from hybridom.data.driver import Drive, Driver
 from hybridom.errors import UserError
 from hybridom.grid import Grid, Mask
 from hybridom.layout import Layout
@@ -41,6 +43,7 @@ class Windows:
     ) -> None:
         self.config, self.layout, self.ranks = config, layout, ranks
         self.grid, self.wet = grid, wet
+        self.driver = self._driver()
         self.starts = self._starts()
 
     def open(self) -> None:
@@ -65,7 +68,10 @@ class Windows:
             consumed: Windows that all processes have consumed in this stage.
         """
         settings = self.config.training
-        dataset = WindowDataset(self.reader, self.config.periods.train, stage.days, settings.stride)
+        period = self.config.periods.train
+        part = settings.curriculum[stage.index].forecasts
+        drive = self._drive(period, part, stage.index)
+        dataset = WindowDataset(self.reader, period, stage.days, settings.stride, drive)
         sampler = StreamSampler(
             windows=len(dataset),
             batch=settings.batch,
@@ -83,23 +89,78 @@ class Windows:
         """This process's starts of validation, one at a time."""
         return DataLoader(self.starts, batch_size=1, collate_fn=collate)
 
+    def driver_digits(self) -> dict[str, str]:
+        """Digits that change with the grid, analyses and forecasts that drive training."""
+        assert self.driver is not None
+        period, region = self.config.periods.train, self.config.region
+        drawn = any(stage.forecasts for stage in self.config.training.curriculum)
+        starts = region.forecasts.starts(period) if drawn else ()
+        sums = {
+            "analyses": [self.driver.checksum(year) for year in period.years],
+            "forecasts": [self.driver.forecast(start).checksum for start in starts],
+        }
+        digits = {kind: hashlib.sha256("".join(x).encode()).hexdigest() for kind, x in sums.items()}
+        return {"grid": self.driver.grid.hash, **{kind: x[:12] for kind, x in digits.items()}}
+
     def _reader(self, period: Period, cache: Literal["memory", "none"]) -> DayReader:
         names = self.config.forcing_names
         return DayReader(self.layout, self.grid, self.wet, names, cache, period)
 
+    def _driver(self) -> Driver | None:
+        """What drives a region."""
+        if self.config.region is None:
+            return None
+        held = self.config.periods.train if self.config.training.cache == "memory" else None
+        return Driver(self.layout, self.grid, self.wet, held)
+
+    def _drive(self, period: Period, part: float, stage: int) -> Drive | None:
+        """How windows of a period are driven, `part` of them by forecasts."""
+        if self.driver is None:
+            return None
+        forecasts = self.config.region.forecasts
+        starts = tuple(forecasts.starts(period)) if part > 0 else ()
+        seed = self.config.training.seed, stage
+        return Drive(self.driver, starts, forecasts.days, part, seed)
+
     def _starts(self) -> Subset[dict[str, Any]]:
         """This process's share of starts, spread evenly over the validation period."""
         wanted, period = self.config.training.validation, self.config.periods.validation
-        dataset = WindowDataset(self._reader(period, "none"), period, wanted.days, 1)
+        drive = self._validation_drive(period, wanted.days)
+        dataset = WindowDataset(self._reader(period, "none"), period, wanted.days, 1, drive)
         if len(dataset) == 0:
             raise UserError(
                 "training.validation.leads: between days without data, no rollout of "
                 f"{wanted.days} days fits into periods.validation ({period.start} to "
                 f"{period.end}); shorten the leads or fill the stores"
             )
-        count = min(wanted.starts, len(dataset))
-        starts = [i * (len(dataset) - 1) // max(count - 1, 1) for i in range(count)]
+        candidates = list(range(len(dataset)))
+        if dataset.driven is not None and drive is not None and drive.part > 0:
+            candidates = dataset.driven.covered.tolist()
+        count = min(wanted.starts, len(candidates))
+        starts = [candidates[i * (len(candidates) - 1) // max(count - 1, 1)] for i in range(count)]
         return Subset(dataset, starts[self.ranks.rank :: self.ranks.size])
+
+    def _validation_drive(self, period: Period, days: int) -> Drive | None:
+        """Forecasts drive the rollouts of validation where the period holds a whole one."""
+        if self.driver is None:
+            return None
+        forecasts = self.config.region.forecasts
+        whole = bool(forecasts.starts(period))
+        if whole and days > forecasts.days:
+            raise UserError(
+                f"training.validation.leads: rollouts of {days} days, but the driver's forecasts "
+                f"have {forecasts.days} (region.forecasts.days); shorten the leads or lengthen them"
+            )
+        if not whole:
+            self.ranks.say(
+                "periods.validation (%s to %s, %d days) holds no whole forecast of the driver "
+                "(region.forecasts.days %d): its analyses drive validation",
+                period.start,
+                period.end,
+                period.length,
+                forecasts.days,
+            )
+        return self._drive(period, float(whole), len(self.config.training.curriculum))
 
 
 def draw_windows(

@@ -93,9 +93,14 @@ def make_world(root: Path, seed: int = 1) -> World:
     wet[2, :, 10:12] = False
     world = World(root, grid, wet)
     _, layout = world.config()
-    write_grid(layout.grid_file, grid, wet, wet.astype(np.float64), {})
+    write_stores(world, layout, linear_ocean(grid, seed))
+    return world
 
-    anomalies = linear_ocean(grid, seed)
+
+def write_stores(world: World, layout: Layout, anomalies: dict[str, np.ndarray]) -> None:
+    """Write grid, stores, climatology and statistics of an ocean with these anomalies."""
+    wet = world.wet
+    write_grid(layout.grid_file, world.grid, wet, wet.astype(np.float64), {})
     fields = {name: MEAN[name] + SPREAD[name] * x for name, x in anomalies.items()}
     days = np.datetime64(FIRST, "D") + np.arange(DAYS)
     year = FIRST.year
@@ -107,7 +112,6 @@ def make_world(root: Path, seed: int = 1) -> World:
     store, manifest = layout.climatology_store, layout.climatology_manifest
     write(store, manifest, world, "dayofyear", np.arange(1, 366), mean)
     write_statistics(layout.statistics_file, fields, wet)
-    return world
 
 
 def linear_ocean(grid: Grid, seed: int) -> dict[str, np.ndarray]:
