@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo report test test-quick lint lock clean
+.PHONY: help install install-dev demo region report test test-quick lint lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,11 @@ demo: install ## set up, then run the whole workflow on the embedded ocean
 	@echo "Page:    results/demo/page.html (all of it, needs no other file)"
 	@echo "Report:  results/demo/report.html"
 	@echo "Time:    $$(( ($$(date +%s) - $(BEGIN)) / 60 )) min, setup included"
+
+region: install ## refine a box of a coarser global forecast, on the embedded ocean
+	@snakemake --cores $(CORES) region
+	@echo
+	@echo "Page: results/demo_region/page.html (all of it, needs no other file)"
 
 report: install ## write the HTML report of the finished demo
 	@snakemake --cores 1 --report results/demo/report.html

@@ -5,6 +5,7 @@
 `snakemake --cores all --config set=training.batch=2` or `--config 'training={batch: 2}'`.
 Several experiments that share their data, as seeds and ablations do:
 `snakemake --cores all --config base="config/demo.yaml config/ablations/network_only.yaml" seeds="0 1"`.
+Regions that the forecasts of a coarser model drive: `snakemake --cores all region`.
 """
 
 from snakemake.utils import min_version
@@ -36,6 +37,8 @@ include: "workflow/rules/forecast.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/region.smk"
+include: "workflow/rules/chain.smk"
 
 
 rule all:
@@ -43,6 +46,14 @@ rule all:
     input:
         finished_experiments,
     localrule: True
+
+
+if CONFIG.region or CONFIG.regions:
+
+    rule region:
+        input:
+            finished_regions,
+        localrule: True
 
 
 onstart:
@@ -53,5 +64,5 @@ onerror:
     explain_failures(log)
 
 
-if workflow.is_main_process and not workflow.remote_exec:
+if workflow.is_main_process and not workflow.remote_exec and not CHAINED:
     announce_changes()

@@ -33,6 +33,11 @@ class Layout:
         return Path(self._config.source.forcing_dir)
 
     @cached_property
+    def static_dir(self) -> Path:
+        """Folder of the fetched static files."""
+        return Path(self._config.source.static_dir)
+
+    @cached_property
     def twin_dir(self) -> Path:
         """Folder of the embedded ocean: product, forcing, restarts, manifests."""
         return self.ocean_dir.parent
@@ -52,7 +57,7 @@ class Layout:
     @cached_property
     def static_download(self) -> Path:
         """Manifest of the fetched static files."""
-        return Path(self._config.source.static_dir) / "manifests" / "static.json"
+        return self.static_dir / "manifests" / "static.json"
 
     # resources, shared by experiments on the same grid
 
@@ -218,6 +223,6 @@ class Layout:
         """Resolved configuration of one stage, beside its outputs."""
         if stage == "twin":
             return self.twin_dir / "config.yaml"
-        if stage in ("download", "check", "grid", "state", "climatology", "percentiles"):
+        if stage in ("download", "check", "grid", "state", "climatology", "percentiles", "region"):
             return self.resources_dir / "config" / f"{stage}.yaml"
         return self.experiment_dir / "config" / f"{stage}.yaml"

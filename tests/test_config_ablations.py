@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from hybridom.config import Config, NetworkConfig, load
+from hybridom.conditions import Conditions
+from hybridom.config import Config, NetworkConfig, load, load_experiments
 from hybridom.grid import Grid
 from hybridom.normalisation import KINDS
 from hybridom.state import Forcing, OceanState
-from hybridom.stepper import Conditions, HybridOM
+from hybridom.stepper import HybridOM
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 CONFIGS = Path(__file__).parents[1] / "config"
@@ -42,6 +43,22 @@ CHANGES: dict[str, tuple[dict[str, object], int]] = {
     "vorticity_no_advection": ({"skeleton.geostrophic_advection": False}, 427850),
 }
 
+# The same of the region of the demo.
+REGION_CHANGES: dict[str, dict[str, object]] = {
+    "region_nested": {
+        "networks.gate.name": "none",
+        "networks.correction.name": "none",
+        "networks.driver": "none",
+    },
+    "region_super_resolution": {
+        "skeleton.enabled": False,
+        "networks.ilap.name": "none",
+        "networks.gate.name": "none",
+        "networks.correction.name": "none",
+        "networks.driver": "state",
+    },
+}
+
 
 def flat(values: dict[str, Any], *above: str) -> dict[str, object]:
     """Values by dotted key."""
@@ -59,7 +76,7 @@ def difference(config: Config, base: Config) -> dict[str, object]:
     ours, theirs = (flat(x.model_dump(mode="json")) for x in (config, base))
     changed = {key: value for key, value in ours.items() if value != theirs[key]}
     # A network of another name has none of the sizes of the one that it replaces.
-    for term in ("ilap", "state"):
+    for term in ("ilap", "state", "gate", "correction"):
         if f"networks.{term}.name" in changed:
             for key, value in NetworkConfig():
                 if key != "name" and ours.get(f"networks.{term}.{key}", value) == value:
@@ -102,9 +119,11 @@ def day(model: HybridOM) -> OceanState:
 
 
 def test_every_file_is_known_here_and_none_shares_results():
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {*CHANGES, "forcing_surface4"}
+    known = {*CHANGES, *REGION_CHANGES, "forcing_surface4"}
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == known
     for path in FOLDER.glob("*.yaml"):
-        assert load(path).experiment == f"ablation_{path.stem}"
+        prefix = "demo_" if path.stem in REGION_CHANGES else "ablation_"
+        assert load(path).experiment == f"{prefix}{path.stem}"
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -121,6 +140,13 @@ def test_a_file_changes_what_its_name_says_and_its_model_steps(name: str) -> Non
     if count not in (0, 427850):
         assert f"{count:,}".replace(",", " ") in text
     assert all(x.isfinite().all() for _, x in day(model).items())
+
+
+@pytest.mark.parametrize("name", REGION_CHANGES)
+def test_a_file_of_the_region_is_another_experiment_of_one_run(name: str) -> None:
+    files = [CONFIGS / "demo_region.yaml", FOLDER / f"{name}.yaml"]
+    base, config = load_experiments(files).values()
+    assert difference(config, base) == {"experiment": f"demo_{name}"} | REGION_CHANGES[name]
 
 
 @pytest.mark.parametrize("name", [n for n in CHANGES if n.startswith("vorticity")])

@@ -93,7 +93,7 @@ def test_the_table_of_stages_names_every_command_once():
         "figures",
         "page",
     }
-    expected |= {"evaluate damping", "evaluate start"}
+    expected |= {"evaluate damping", "evaluate start", "region check", "region gate"}
     expected |= {f"retrieve {what}" for what in ("static", "ocean", "forcing")}
     assert named == expected | {f"prepare {step}" for step in steps}
 

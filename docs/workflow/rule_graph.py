@@ -1,8 +1,8 @@
 """The graph of docs/workflow.md, drawn anew from the rules.
 
-Asks Snakemake for its graph, once with the embedded ocean and once with fetched files, and writes
-one of both into the page: figures folded into one node, without the rules that write
-configurations, and without arrows that others imply.
+Asks Snakemake for its graph with the embedded ocean, with fetched files and of a region, and writes
+one of all into the page: figures folded into one node, as are the rules of a region's driver,
+without the rules that write configurations, and without arrows that others imply.
 
     python docs/workflow/rule_graph.py
 """
@@ -18,9 +18,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/workflow.md"
 BLOCK = re.compile(r"(?<=^```mermaid\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-SOURCES = ("twin", "download")
+# Target and kind of source.
+GRAPHS = (("all", "twin"), ("all", "download"), ("region", "twin"))
+# Prefixes of rules in the default chain: those of the region are drawn as the main ones.
+DRIVER, REGION = "demo_coarse_", "demo_region_"
 # Rules that are drawn as one; nothing: they are left out.
-FOLDED = {r"figure_\w+": "figures", r"configure_\w+": "", "all": ""}
+FOLDED = {
+    rf"{DRIVER}\w+": "driver",
+    r"figure_\w+": "figures",
+    r"configure_\w+": "",
+    "all|region": "",
+}
 
 Graph = dict[str, set[str]]  # what follows each rule
 
@@ -34,20 +42,20 @@ def main() -> None:
 def current() -> str:
     """The graph of the rules as they are."""
     graph: Graph = {}
-    for source in SOURCES:
-        for rule, followers in parsed(rule_graph(source)).items():
+    for target, source in GRAPHS:
+        for rule, followers in parsed(rule_graph(target, source)).items():
             graph.setdefault(rule, set()).update(followers)
     return mermaid(reduced(folded(graph)))
 
 
-def rule_graph(source: str) -> str:
-    """What Snakemake draws for one kind of source."""
+def rule_graph(target: str, source: str) -> str:
+    """What Snakemake draws for one target and kind of source."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["--rulegraph", "mermaid-js", "--directory", folder]
         words += ["--config", f"set=source.kind={source}"]
-        command = [sys.executable, "-m", "snakemake", "--quiet", "all", *words]
+        command = [sys.executable, "-m", "snakemake", target, "--quiet", "all", *words]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    return done.stdout.replace(REGION, "")
 
 
 def parsed(text: str) -> Graph:

@@ -18,6 +18,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "state": ("paths", "source", "grid", "periods", "forcing", "regrid", "stores"),
     "climatology": ("paths", "grid", "periods", "forcing", "climatology"),
     "percentiles": ("paths", "grid", "periods", "extremes"),
+    "region": ("paths", "grid", "region"),
     "train": (
         "experiment",
         "paths",

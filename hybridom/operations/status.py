@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def describe(config: Config) -> str:
     table = status_stages.table(status_stages.stages(config, layout), changes)
     sections = {
         f"experiment {config.experiment}": table,
+        "regions": [f"{x}: hybridom status --config {x}" for x in _regions(config)],
         "changed options": list(_changed(changes)),
         "training": status_training.lines(config, layout, "train" in changes),
         "jobs": status_jobs.lines(Path("logs") / config.experiment),
@@ -39,6 +41,11 @@ def describe(config: Config) -> str:
         "\n".join([name, *(f"  {x}" for x in said)]) for name, said in sections.items() if said
     ]
     return "\n\n".join(parts)
+
+
+def _regions(config: Config) -> Iterator[str]:
+    for files in config.regions:
+        yield from shlex.split(files)
 
 
 def _changed(changes: dict[str, list[str]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hybridom.config import Config
+from hybridom.config.chain import training_starts
 from hybridom.figures import figure_names, figure_outputs
 from hybridom.layout import Layout
 from hybridom.operations.status_words import changed, moment
@@ -19,7 +20,7 @@ class Stage:
 
     Attributes:
         name: As in README.md.
-        stage: Whose options it depends on.
+        stage: Whose options it depends on; empty for those of another configuration.
         unit: What is counted.
         outputs: For each of them, the files that it consists of.
     """
@@ -43,7 +44,12 @@ class Stage:
 
 def stages(config: Config, layout: Layout) -> list[Stage]:
     """The stages that a configuration has, in the order in which they run."""
-    return [*_raw(config, layout), *_prepared(config, layout), *_results(config, layout)]
+    return [
+        *_raw(config, layout),
+        *_prepared(config, layout),
+        *_driven(config, layout),
+        *_results(config, layout),
+    ]
 
 
 def table(found: list[Stage], changes: dict[str, list[str]]) -> list[str]:
@@ -83,6 +89,19 @@ def _prepared(config: Config, layout: Layout) -> Iterator[Stage]:
     if config.evaluation.needs_thresholds:
         manifest = layout.percentiles_manifest
         yield _each("thresholds of extremes", "percentiles", "store", [manifest])
+
+
+def _driven(config: Config, layout: Layout) -> Iterator[Stage]:
+    """What a region takes from its driver, whose other stages are of another configuration."""
+    if config.region is None:
+        return
+    driver, periods = layout.driver, config.periods
+    years = sorted({*periods.train.years, *periods.validation.years})
+    starts = sorted({*training_starts(config), *config.forecast.start_dates()})
+    yield _each("fit into the driver", "region", "report", [layout.region_check])
+    yield _each("states of the driver", "", "years", [driver.state_manifest(y) for y in years])
+    made = [driver.forecast_manifest(start) for start in starts]
+    yield _each("forecasts of the driver", "", "starts", made)
 
 
 def _results(config: Config, layout: Layout) -> Iterator[Stage]:

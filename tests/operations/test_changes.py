@@ -49,7 +49,8 @@ def test_dates_numbers_and_nulls_are_compared_by_value(ran):
     }
     now = load(TEST, ["training.curriculum=[{days: 1, steps: 9}]"])
     assert changed_options(now)["train"] == [
-        "training.curriculum: [{days: 1, steps: 12}, {days: 2, steps: 6}] -> [{days: 1, steps: 9}]"
+        "training.curriculum: [{days: 1, steps: 12, forecasts: 0.0}, {days: 2, steps: 6, "
+        "forecasts: 0.0}] -> [{days: 1, steps: 9, forecasts: 0.0}]"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import fcntl
 import os
 import time
@@ -115,6 +116,28 @@ def test_every_output_of_the_workflow_is_counted_somewhere(config):
     }
     assert {layout.page, layout.skill_table, layout.scores_table, layout.checkpoint} <= counted
     assert {layout.twin_manifest(y) for y in (2001, 2002)} <= counted
+
+
+def test_a_region_counts_what_its_driver_has_made(config):
+    region = load(TEST.with_name("test_region.yaml"))
+    layout = Layout(region)
+    touch(layout.driver.state_manifest(2001), layout.region_check)
+    # of a start of the test period, and one that drives training; the third drives nothing here
+    for start in ("2002-01-18", "2001-12-28", "2001-12-29"):
+        touch(layout.driver.forecast_manifest(dt.date.fromisoformat(start)))
+    text = status.describe(region)
+    assert row(text, "fit into the driver").startswith("1/1 report")
+    assert row(text, "states of the driver").startswith("1/2 years")
+    assert row(text, "forecasts of the driver").startswith("2/6 starts")
+    assert "driver" not in status.describe(config)
+
+
+def test_regions_are_named(config):
+    known = load(TEST, ["regions=['a.yaml b.yaml', c.yaml]"])
+    text = status.describe(known)
+    for name in "abc":
+        assert f"\n  {name}.yaml: hybridom status --config {name}.yaml" in text
+    assert "\nregions\n" not in status.describe(config)
 
 
 def test_stage_with_changed_options_runs_again(config):

@@ -231,6 +231,29 @@ def test_forecasts_of_several_origins_are_all_named(tmp_path):
     assert f"grid def; unknown ({lost} is missing or not a manifest)" in text
 
 
+def test_the_page_of_a_region_names_its_driver_and_shows_its_own_figures(tmp_path, experiment):
+    made = write_experiment(
+        tmp_path,
+        grid={
+            "name": "box",
+            "resolution": 8.0,
+            "lat": (8, 64),
+            "lon": (120, 240),
+            "depths": (5.0, 20.0),
+        },
+        region={"driver": {"experiment": "outer", "grid": "globe"}},
+        skeleton={"boundaries": "open", "sponge": {"width": 1, "days": 1}},
+        evaluation={"edges": 1, "regions": {"west": (8, 64, 120, 180)}},
+    )
+    write_page(made.config, made.layout, made.captions)
+    page = made.layout.page.read_text()
+    assert "<dt>Driver</dt><dd>outer, on the grid globe</dd>" in page
+    section = page.split('<section id="regions">')[1].split("</section>")[0]
+    assert re.findall(r'id="figure-(\w+)"', section) == ["edges_lead", "gate_weights"]
+    alone = experiment.layout.page.read_text()
+    assert "<dt>Driver</dt>" not in alone and 'id="regions"' not in alone
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path):
     made = write_experiment(tmp_path)
     pages = []

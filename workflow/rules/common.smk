@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 import hybridom
 from hybridom.config import STAGES, load_experiments, narrow
+from hybridom.config.chain import load_chain, path_overrides, raw_elsewhere, training_starts
 from hybridom.errors import UserError
 from hybridom.figures import FIGURES, figure_inputs, figure_names, figure_outputs
 from hybridom.layout import Layout
@@ -66,6 +67,14 @@ def given_configuration():
     return files, {key: value for key, value in given.items() if value is not None}
 
 
+def chained():
+    """What the workflow that added this one, as its region or driver, says of the chain; else {}.
+
+    `elsewhere`: folders of raw files that another of its workflows makes.
+    """
+    return {} if workflow.modifier.is_main_snakefile() else config.get("chained", {})
+
+
 def read_configuration():
     """The base files, the overrides, the seeds, and the experiments that they make.
 
@@ -75,6 +84,8 @@ def read_configuration():
     """
     files, given = given_configuration()
     given.pop("image", None)
+    if CHAINED:
+        given.pop("chained")
     if len(files) > 1 or (files and "base" in given):
         stop(
             "give one configuration file, as --configfile FILE or --config base=FILE, or several "
@@ -125,6 +136,7 @@ def image():
     return wanted
 
 
+CHAINED = chained()
 FILES, OVERRIDES, SEEDS, EXPERIMENTS = read_configuration()
 CONFIG_OPTIONS = shlex.join(
     [
@@ -137,6 +149,55 @@ CONFIG_OPTIONS = CONFIG_OPTIONS.replace("{", "{{").replace("}", "}}")
 # Experiments of one run differ in skeleton, networks and training alone: for the rest, any will do.
 CONFIG = next(iter(EXPERIMENTS.values()))
 layout = Layout(CONFIG.model_copy(update={"experiment": "{experiment}"}))
+
+
+def read_chain():
+    """The workflows that this one adds, the folders of raw files that it and each of them leave to
+    another, and why there is no chain.
+
+    A region that cannot be made stops nothing else: `all` asks for none.
+    """
+    if CHAINED:
+        return [], [{Path(folder) for folder in CHAINED["elsewhere"]}], None
+    try:
+        links = load_chain(FILES, EXPERIMENTS, find_base)
+        return links[1:], raw_elsewhere(links), None
+    except UserError as error:
+        if CONFIG.region:
+            stop(error)
+        return [], [set()], error
+
+
+LINKS, (RAW_ELSEWHERE, *RAW_ELSEWHERE_OF_LINKS), NO_CHAIN = read_chain()
+
+
+def rule_prefix(link):
+    """What the names of a chained workflow's rules begin with."""
+    return re.sub(r"\W", "_", link.config.experiment) + "_"
+
+
+def chained_config(link, elsewhere):
+    """What a chained workflow is given in the place of `--config`. It has the folders of this one,
+    and no other override."""
+    image_given = given_configuration()[1].get("image")
+    return {
+        "base": shlex.join(map(str, link.files)),
+        "set": shlex.join(path_overrides(CONFIG)),
+        "chained": {"elsewhere": sorted(map(str, elsewhere))},
+        **({"image": image_given} if image_given else {}),
+    }
+
+
+def pass_on_profile():
+    """Let what a profile sets for a rule hold for the chained rules made from it."""
+    settings = workflow.resource_settings
+    for name in ("overwrite_resources", "overwrite_threads"):
+        given = dict(getattr(settings, name))
+        passed = {rule_prefix(link) + rule: given[rule] for link in LINKS for rule in given}
+        setattr(settings, name, passed | given)
+
+
+pass_on_profile()
 
 
 def stage_name(wildcards):
@@ -173,7 +234,10 @@ SHARED_BENCHMARKS, BENCHMARKS = (
 CHECKED_FIRST = CONFIG.periods.years[: 1 if CONFIG.source.kind == "download" else None]
 CHANGES_SHOWN = 10
 SLURM_LOGS = Path("logs/slurm")  # as the profile has it
-COMPARISON = Path(CONFIG.paths.results) / f"compare_{CONFIG.experiment}"
+# What drives the forecast of a region from one start date.
+DRIVER_OF_FORECAST = (
+    [layout.driver.grid_file, layout.driver.forecast_manifest(START)] if CONFIG.region else []
+)
 # Kinds of scores, each with a table of its own; that of the fields is always there.
 FAMILIES_SCORED = ("scores", *CONFIG.evaluation.families)
 FIRST_CHECKS = [layout.check_report(year) for year in CHECKED_FIRST]
@@ -246,25 +310,57 @@ def thresholds_file(wildcards):
     return layout.percentiles_manifest if CONFIG.evaluation.needs_thresholds else []
 
 
+def driver_of_training(wildcards):
+    """What drives the training of a region: analyses, and forecasts over its periods."""
+    if not CONFIG.region:
+        return []
+    config, driver = EXPERIMENTS[wildcards.experiment], layout.driver
+    years = sorted({*config.periods.train.years, *config.periods.validation.years})
+    return [
+        driver.grid_file,
+        *map(driver.state_manifest, years),
+        *map(driver.forecast_manifest, training_starts(config)),
+    ]
+
+
 def start_from(wildcards):
     """The checkpoint whose weights a training begins with, where there is one."""
     return EXPERIMENTS[wildcards.experiment].training.start_from or []
 
 
-def finished_experiments(wildcards):
-    """Tables, figures and pages of all experiments, and their comparison."""
-    layouts = [Layout(config) for config in EXPERIMENTS.values()]
+def comparison(config):
+    """Folder of the comparison of experiments, of which `config` is the first one's."""
+    return Path(config.paths.results) / f"compare_{config.experiment}"
+
+
+def finished(experiments):
+    """Tables, figures and pages of experiments of one run, and their comparison."""
+    config = next(iter(experiments.values()))
+    layouts = [Layout(experiment) for experiment in experiments.values()]
     return [
         *(
             file
             for one in layouts
             for file in (
                 *(one.scores_table, one.summary, one.page),
-                *(f for name in figure_names(CONFIG) for f in figure_outputs(name, CONFIG, one)),
+                *(f for name in figure_names(config) for f in figure_outputs(name, config, one)),
             )
         ),
-        *([COMPARISON / "page.html"] if len(EXPERIMENTS) > 1 else []),
+        *([comparison(config) / "page.html"] if len(experiments) > 1 else []),
     ]
+
+
+def finished_experiments(wildcards):
+    """All that this configuration makes, without its regions."""
+    return finished(EXPERIMENTS)
+
+
+def finished_regions(wildcards):
+    """All that is made of the regions: those that are named, or this one, if it is one."""
+    if NO_CHAIN:
+        stop(NO_CHAIN)
+    regions = [link.experiments for link in LINKS[: len(CONFIG.regions)]]
+    return [file for region in regions or [EXPERIMENTS] for file in finished(region)]
 
 
 def marked_for_report(figure):
@@ -345,8 +441,10 @@ def memory(states, base=2000):
 def training_memory():
     """Memory of training on one node: what `hybridom cost` counts, and CUDA's libraries."""
     periods, most = CONFIG.periods, 0
+    # days of a window: its states, the climatology, and what drives a region
+    parts = 3 if CONFIG.region else 2
     for settings in (config.training for config in EXPERIMENTS.values()):
-        windows = 2 * settings.batch * (1 + max(stage.days for stage in settings.curriculum))
+        windows = parts * settings.batch * (1 + max(stage.days for stage in settings.curriculum))
         states = 2 * windows * (1 + settings.num_workers)  # the step's and those made in advance
         if settings.cache == "memory":
             states += periods.train.length + periods.validation.length + 366

@@ -38,9 +38,11 @@ rule configure_resources:
         f"hybridom config stage {{params.stage}} --output {{output}} {CONFIG_OPTIONS} > {{log}} 2>&1"
 
 
-use rule configure_resources as configure_twin with:
-    output:
-        layout.stage_config("twin"),
-    log:
-        f"{SHARED_LOGS}/configure/twin.log",
-    localrule: True
+if CONFIG.source.kind == "twin" and layout.twin_dir not in RAW_ELSEWHERE:
+
+    use rule configure_resources as configure_twin with:
+        output:
+            layout.stage_config("twin"),
+        log:
+            f"{SHARED_LOGS}/configure/twin.log",
+        localrule: True

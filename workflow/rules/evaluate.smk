@@ -35,6 +35,7 @@ rule evaluate_start:
         statistics=layout.statistics_file,
         damping=damping_file,
         thresholds=thresholds_file,
+        driver=DRIVER_OF_FORECAST if "driver" in CONFIG.evaluation.baselines else [],
     output:
         [layout.scores(START, family) for family in FAMILIES_SCORED],
     log:

@@ -9,6 +9,7 @@ rule forecast:
         checkpoint=layout.checkpoint,
         stores=forecast_stores,
         climatology=layout.climatology_manifest,
+        driver=DRIVER_OF_FORECAST,
     output:
         layout.forecast_manifest(START),
     log:

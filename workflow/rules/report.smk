@@ -37,7 +37,7 @@ if len(EXPERIMENTS) > 1:
                 [layout.table(family) for family in FAMILIES_SCORED], experiment=EXPERIMENTS
             ),
         output:
-            COMPARISON / "page.html",
+            comparison(CONFIG) / "page.html",
         log:
             f"{SHARED_LOGS}/compare.log",
         benchmark:
@@ -50,7 +50,7 @@ if len(EXPERIMENTS) > 1:
             runtime=minutes(20),
         params:
             experiments=list(EXPERIMENTS),
-            folder=COMPARISON,
+            folder=comparison(CONFIG),
         shell:
             "hybridom compare {params.experiments} --config {input.config} "
             "--output {params.folder} > {log} 2>&1"

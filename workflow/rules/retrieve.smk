@@ -1,9 +1,10 @@
 """The raw files: simulated here, fetched from their data stores, or already in the folders that the
 configuration names. Fetched files and the journals beside the manifests outlive a deleted manifest,
-so that a job that runs again fetches only what is missing.
+so that a job that runs again fetches only what is missing. Folders that a region and its driver share
+are filled by one of them.
 """
 
-if CONFIG.source.kind == "twin":
+if CONFIG.source.kind == "twin" and layout.twin_dir not in RAW_ELSEWHERE:
 
     rule twin_year:
         "Simulate one year of the embedded ocean."
@@ -26,7 +27,7 @@ if CONFIG.source.kind == "twin":
             "hybridom twin --config {input.config} --year {wildcards.year} > {log} 2>&1"
 
 
-if CONFIG.source.kind == "download":
+if CONFIG.source.kind == "download" and layout.ocean_dir not in RAW_ELSEWHERE:
 
     rule retrieve_ocean_month:
         "Fetch one month of GLORYS12V1."
@@ -52,6 +53,9 @@ if CONFIG.source.kind == "download":
         shell:
             "hybridom retrieve ocean --config {input.config} --month {wildcards.month} > {log} 2>&1"
 
+
+if CONFIG.source.kind == "download" and layout.forcing_dir not in RAW_ELSEWHERE:
+
     rule retrieve_forcing_month:
         "Fetch one month of ERA5."
         input:
@@ -75,6 +79,9 @@ if CONFIG.source.kind == "download":
             runtime=minutes(1440),
         shell:
             "hybridom retrieve forcing --config {input.config} --month {wildcards.month} > {log} 2>&1"
+
+
+if CONFIG.source.kind == "download" and layout.static_dir not in RAW_ELSEWHERE:
 
     rule retrieve_static:
         "Fetch the static files of GLORYS12V1."

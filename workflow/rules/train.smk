@@ -11,6 +11,8 @@ rule train:
         climatology=layout.climatology_manifest,
         statistics=layout.statistics_file,
         start_from=start_from,
+        region=layout.region_check if CONFIG.region else [],
+        driver=driver_of_training,
     output:
         checkpoint=layout.checkpoint,
         losses=layout.train_log,
