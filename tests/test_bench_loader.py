@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybridom.bench.loader import Ocean
+from hybridom.bench.loader_stores import Ocean
 from hybridom.cli import EXIT_USER_ERROR, main
 from hybridom.grid import Grid
 

@@ -16,7 +16,7 @@ from hybridom import cli
 from hybridom.compare import drawing
 from hybridom.compare.run import compare
 from hybridom.compare.sources import open_experiment, open_experiments, require_comparable
-from hybridom.compare.tables import compare_tables, side_by_side
+from hybridom.compare.tables import compare_tables, row_keys, side_by_side
 from hybridom.errors import UserError
 from hybridom.evaluation.families import KEYS
 from tests.evaluation.synthetic import make_config
@@ -350,3 +350,10 @@ def test_the_page_of_a_comparison_works_in_a_browser(results, tmp_path):
         assert requests(browser, page) == [page.as_uri()]
         status = browser.find_element("css selector", "#table-scores output").text
         assert status.endswith(f"of {len(found.tables['scores'])}")
+
+
+def test_a_family_without_rows_stays_without():
+    columns = [*row_keys("spectra"), "value", "low", "high", "n_starts"]
+    empty = pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    table = side_by_side({"one": empty, "other": empty}, row_keys("spectra"))
+    assert table.empty and "overlap_other" in table

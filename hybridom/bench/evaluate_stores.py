@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from hybridom.bench.loader import Ocean
+from hybridom.bench.loader_stores import Ocean
 from hybridom.data.days import DAYS_IN_YEAR
 from hybridom.data.statistics import write_statistics
 from hybridom.data.stores import write_json

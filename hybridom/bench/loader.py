@@ -4,7 +4,9 @@ The JSON object of `bench_loader` holds
     grid                [levels, rows, columns]
     variables           how many the state and the forcing have
     days, window        days in the store, days in a window
-    window_gb           float32 bytes of one window with its climatologies, GB
+    driver              whether the windows are those of a region, with what drives it
+    window_gb           float32 bytes of one window with its climatologies and, in a region, the
+                        driver's states, GB
     copy_gb_per_s       the same bytes copied in memory, by one thread
     plain_gb_per_s      the same bytes read from uncompressed files into memory, by one thread
     layouts             for each codec and chunking
@@ -16,63 +18,43 @@ The JSON object of `bench_loader` holds
                             system does that when asked
         warm_gb_per_s       number of threads -> median over later windows
 Rates are float32 bytes of the tensors that a window holds, by second, land set to zero and missing
-values looked for.
+values looked for. A region's driver is read as its analyses are, on cells of twice the size, and
+brought to the region's cells.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
-from hybridom.config import Config, Period
+from hybridom.bench.loader_stores import (
+    Ocean,
+    Variant,
+    coarser,
+    first_days,
+    write_driver,
+    write_ocean,
+)
+from hybridom.config import Config
 from hybridom.data.datasets import DayReader, WindowDataset
-from hybridom.data.days import DAYS_IN_YEAR, TIME_UNITS, climatology_rows, day_number
-from hybridom.data.stores import Slab, StorePlan, write_store
-from hybridom.data.stores.plan import CHUNK_BYTES, COMPRESSOR, chunk_shape
+from hybridom.data.driver import Drive, Driver
+from hybridom.data.stores.plan import chunk_shape
 from hybridom.data.stores.threads import usable_cores
 from hybridom.errors import UserError
-from hybridom.grid import Grid
+from hybridom.grid import Grid, Mask
 from hybridom.layout import Layout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
-if TYPE_CHECKING:
-    import datetime as dt
-
-Float32 = NDArray[np.float32]
-
 GIGABYTE = 1e9
-LAND = 0.35  # part of the grid
-NOISE = 1e-3  # of the fields, small against their waves: what is left after averaging packed data
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to store values.
-
-    Attributes:
-        codec: Words for the table.
-        compressor: None for none.
-        keepbits: Mantissa bits kept of 23.
-        chunk_bytes: Largest chunk before compression.
-    """
-
-    codec: str
-    compressor: BloscCodec | None = COMPRESSOR
-    keepbits: int = 23
-    chunk_bytes: int = CHUNK_BYTES
-
 
 VARIANTS = (
     Variant("lz4"),
@@ -85,44 +67,13 @@ VARIANTS = (
 )
 
 
-class Ocean:
-    """Synthetic fields: a few waves under weak noise, about a third of the cells being land.
-
-    Args:
-        grid: Their grid.
-    """
-
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-        east, north = np.meshgrid(np.deg2rad(grid.lon), np.deg2rad(grid.lat))
-        shape = np.sin(3 * east) + np.sin(5 * north + east) + 0.5 * np.sin(9 * east - 7 * north)
-        self.land = shape > np.quantile(shape, 1 - LAND)
-        self.wet = np.broadcast_to(~self.land, grid.shape).copy()
-        self._waves = (10 + shape).astype(np.float32)
-        self.field = functools.cache(self._field)
-
-    def slab(self, names: Sequence[str], day: int) -> Slab:
-        """Fields of a day; every other day is the same, to have them at hand."""
-        return {name: self.field(name, day % 2) for name in names}
-
-    def _field(self, name: str, day: int) -> Float32:
-        """([nz,] ny, nx), NaN on land in the ocean."""
-        deep = VARIABLES[name].has_depth
-        rng = np.random.default_rng([sum(map(ord, name)), day])
-        field = NOISE * rng.standard_normal(self.grid.shape[0 if deep else 1 :], np.float32)
-        field += self._waves
-        if name in PROGNOSTIC:
-            field[..., self.land] = np.nan
-        return field
-
-
 def bench_loader(
     config: Config, days: int, window: int, repeats: int, folder: Path | None = None
 ) -> dict[str, Any]:
     """Measure reading; the head of this file describes what is returned.
 
     Args:
-        config: The configuration, of which the sections grid and forcing count.
+        config: The configuration, of which the sections grid, forcing and region count.
         days: Days in the store.
         window: Days in a window.
         repeats: Windows read for each number of threads.
@@ -137,11 +88,12 @@ def bench_loader(
     ocean = Ocean(Grid.regular(box.resolution, box.lat, box.lon, box.depths))
     names = config.forcing_names
     nz, ny, nx = ocean.grid.shape
-    fields = [nz if VARIABLES[n].has_depth else 1 for n in (*PROGNOSTIC, *names)]
-    size = 2 * window * 4 * sum(fields) * ny * nx
+    plain_day = day_bytes(ocean.grid, (*PROGNOSTIC, *names))
+    driver_day = 0 if config.region is None else day_bytes(ocean.grid, PROGNOSTIC)
+    size = window * (2 * plain_day + driver_day)
     layouts = []
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        plain = plain_rate(Path(name) / "plain", size // (2 * window), window)
+        plain = plain_rate(Path(name) / "plain", plain_day, window)
         seen = set()
         for variant in VARIANTS:
             levels = chunk_shape((days, nz, ny, nx), variant.chunk_bytes)[1]
@@ -156,6 +108,7 @@ def bench_loader(
         "variables": [len(PROGNOSTIC), len(names)],
         "days": days,
         "window": window,
+        "driver": config.region is not None,
         "window_gb": size / GIGABYTE,
         "copy_gb_per_s": copy_rate(size),
         "plain_gb_per_s": plain,
@@ -181,10 +134,14 @@ def layout_rates(
     seconds = time.perf_counter() - begin
     size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
 
+    if config.region is not None:
+        write_driver(layout, Ocean(coarser(ocean.grid)), variant, period)
+
     def rates(threads: int | None, count: int) -> Iterator[float]:
         names = config.forcing_names
         reader = DayReader(layout, ocean.grid, ocean.wet, names, "none", period, threads)
-        windows = WindowDataset(reader, period, window - 1, 1)
+        drive = driven_by_analyses(config, layout, ocean.grid, ocean.wet, threads)
+        windows = WindowDataset(reader, period, window - 1, 1, drive)
         for n in range(count):
             yield rate_of(windows, n % len(windows))
 
@@ -203,6 +160,22 @@ def layout_rates(
     }
 
 
+def driven_by_analyses(
+    config: Config, layout: Layout, grid: Grid, wet: Mask, threads: int | None = None
+) -> Drive | None:
+    """Let the analyses of `write_driver` drive every window of a region; None: it is none."""
+    if config.region is None:
+        return None
+    driver = Driver(layout, grid, wet, threads=threads)
+    return Drive(driver, (), config.region.forecasts.days, 0.0, (config.training.seed, 0))
+
+
+def day_bytes(grid: Grid, names: Iterable[str]) -> int:
+    """Float32 bytes of a day of some variables."""
+    fields = sum(grid.nz if VARIABLES[name].has_depth else 1 for name in names)
+    return 4 * fields * grid.ny * grid.nx
+
+
 def rate_of(windows: WindowDataset, index: int) -> float:
     """Bytes of a window's tensors by the time that it takes, GB/s."""
     begin = time.perf_counter()
@@ -210,64 +183,6 @@ def rate_of(windows: WindowDataset, index: int) -> float:
     seconds = time.perf_counter() - begin
     parts = (part for part in item.values() if isinstance(part, dict))
     return sum(x.nbytes for part in parts for x in part.values()) / seconds / GIGABYTE
-
-
-def first_days(config: Config, days: int) -> Period:
-    """As many days from the beginning of a year as are asked for."""
-    start = config.periods.train.start.replace(month=1, day=1)
-    day = np.datetime64(start) + np.timedelta64(days - 1, "D")
-    return Period(start=start, end=day.astype(object))
-
-
-def write_ocean(
-    layout: Layout, ocean: Ocean, variant: Variant, period: Period, forcing: Sequence[str]
-) -> int:
-    """Write state, forcing and, for the same days only, climatology; returns their plain bytes."""
-    year = period.start.year
-    days: list[dt.date] = period.days()
-    rows = sorted({row for day in days for row in climatology_rows(day)})
-    dates = np.array([day_number(day) for day in days], np.int32)
-    season = np.arange(1, DAYS_IN_YEAR + 1, dtype=np.int32)
-    every = range(len(days))
-    written = 0
-    for path, axis, values, held, names in (
-        (layout.state_store(year), "time", dates, every, PROGNOSTIC),
-        (layout.forcing_store(year), "time", dates, every, tuple(forcing)),
-        (layout.climatology_store, "dayofyear", season, rows, (*PROGNOSTIC, *forcing)),
-    ):
-        plan = plan_of(ocean, variant, path, axis, values, held, names)
-
-        def slabs(indices: Sequence[int], names: Sequence[str] = names) -> Iterator[Slab]:
-            return (ocean.slab(names, index) for index in indices)
-
-        write_store(plan, slabs, f"{variant.codec} {path.stem}")
-        written += len(held) * sum(4 * int(np.prod(plan.shape(name)[1:])) for name in names)
-    return written
-
-
-def plan_of(
-    ocean: Ocean,
-    variant: Variant,
-    path: Path,
-    axis: str,
-    values: NDArray[np.int32],
-    held: Sequence[int],
-    names: Sequence[str],
-) -> StorePlan:
-    """Plan of one store, of which only some entries are written."""
-    cell = ("depth", "latitude", "longitude")
-    return StorePlan(
-        path,
-        path.with_suffix(".json"),
-        ocean.grid.to_dataset().assign_coords({axis: (axis, values, {"units": TIME_UNITS})}),
-        {n: ((axis, *cell[0 if VARIABLES[n].has_depth else 1 :]), {}) for n in names},
-        {"config_hash": "bench", "grid_hash": ocean.grid.hash},
-        keepbits={n: variant.keepbits for n in names if variant.keepbits < 23},
-        absent={n: "not measured" for n in set(range(len(values))) - set(held)},
-        gaps_allowed=True,
-        compressor=variant.compressor,
-        chunk_bytes=variant.chunk_bytes,
-    )
 
 
 def drop_from_memory(root: Path) -> None:
@@ -325,7 +240,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"grid     {nz} x {ny} x {nx} cells, {result['variables'][0]} + {result['variables'][1]} "
         f"variables, {result['days']} days in the store",
-        f"window   {result['window']} days with their climatology, {result['window_gb']:.2f} GB",
+        f"window   {result['window']} days with their climatology"
+        f"{' and driver' if result['driver'] else ''}, {result['window_gb']:.2f} GB",
         f"floors   copy in memory {result['copy_gb_per_s']:.2f} GB/s, uncompressed files "
         f"{result['plain_gb_per_s']:.2f} GB/s, one thread",
         "",

@@ -17,7 +17,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Case:
     Attributes:
         model: The configured model on an ocean without land.
         state: First state, (batch, nz, ny, nx).
-        conditions: days + 1 sets of forcing and climatology.
+        conditions: days + 1 sets of forcing, climatology and, in a region, the driver's states.
     """
 
     model: HybridOM
@@ -100,7 +100,7 @@ def build_case(config: Config | StageConfig, days: int, device: torch.device) ->
     """The configured model and random data for it, the same on every call.
 
     Args:
-        config: With the sections grid, forcing, skeleton, networks and training.
+        config: With the sections grid, forcing, region, skeleton, networks and training.
         days: Days to unroll.
         device: Where everything lies.
     """
@@ -122,6 +122,9 @@ def build_case(config: Config | StageConfig, days: int, device: torch.device) ->
         )
         for _ in range(days + 1)
     ]
+    if config.region is not None:
+        # drawn last, so that all else is what it is without a driver
+        conditions = [replace(x, outer=random_state(batch, grid, device)) for x in conditions]
     return Case(model, state, conditions)
 
 

@@ -56,7 +56,6 @@ from hybridom.bench.peak import measured_peak, vendor_peak
 from hybridom.bench.step import MEGABYTE, unit_statistics
 from hybridom.bench.train_count import Bytes, Flop, count
 from hybridom.bench.train_data import Scene, Source, open_scene
-from hybridom.bench.train_parts import PARTS
 from hybridom.bench.train_trial import Trial, first_step, forget_garbage, require_memory, traits
 from hybridom.bench.train_variants import VARIANTS, with_overrides
 from hybridom.bench.variants import attempt
@@ -231,7 +230,7 @@ def _take_apart(found: Found, trials: dict[str, Trial], scene: Scene, repeats: i
 
     def parts(trial: Trial) -> dict[str, Any]:
         taken = [trial.parts(scene.batches) for _ in range(repeats)]
-        return {"parts": {p: statistics.median(t[p] for t in taken) for p in PARTS}}
+        return {"parts": {p: statistics.median(t[p] for t in taken) for p in taken[0]}}
 
     _each(found, trials, lambda _, trial: parts(trial))
 

@@ -39,7 +39,8 @@ from hybridom.training.rollout import Rollout
 from hybridom.variables import PROGNOSTIC, VARIABLES
 
 aten = torch.ops.aten
-NO_RECOMPUTING = ("networks.ilap.checkpoint=false", "networks.state.checkpoint=false")
+TERMS = ("ilap", "state", "gate", "correction")
+NO_RECOMPUTING = tuple(f"networks.{name}.checkpoint=false" for name in TERMS)
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def all_bytes(config: Config, rollout: Rollout, batch: Batch) -> Bytes:
     weights = [p for p in rollout.parameters() if p.requires_grad]
     window = [x for part in (batch.state, batch.climatology) for _, x in part.items()]
     window += [*batch.forcing.fields.values(), *batch.forcing_climatology.fields.values()]
+    window += [] if batch.outer is None else [x for _, x in batch.outer.items()]
     constants = [*rollout.parameters(), *rollout.buffers()]
     copies = 3 + (config.training.ema > 0)  # weight, two moments, average
     return Bytes(
@@ -271,4 +273,5 @@ def fake_batch(config: Config, grid: Grid, days: int) -> Batch:
     return Batch(
         ocean, Forcing(fields(names)), OceanState(**fields(PROGNOSTIC)), Forcing(fields(names)),
         torch.zeros(lead[0]),
+        None if config.region is None else OceanState(**fields(PROGNOSTIC)),
     )  # fmt: skip

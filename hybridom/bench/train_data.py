@@ -15,11 +15,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hybridom.bench.loader import Ocean, Variant, first_days, write_ocean
+from hybridom.bench.loader import day_bytes, driven_by_analyses
+from hybridom.bench.loader_stores import (
+    Ocean,
+    Variant,
+    coarser,
+    first_days,
+    write_driver,
+    write_ocean,
+)
+from hybridom.bench.ocean import InventedOcean
 from hybridom.bench.step import ATMOSPHERE
 from hybridom.bench.variants import Case
 from hybridom.config import Config, Period
 from hybridom.data.datasets import Batch, DayReader, WindowDataset, collate
+from hybridom.data.driver import Drive, Driver
 from hybridom.data.prepare import model_grid
 from hybridom.errors import UserError
 from hybridom.grid import Grid, Mask
@@ -46,16 +56,20 @@ class Sea(Ocean):
 
     Args:
         config: With the sections grid, forcing and skeleton.
+        driver: On cells of twice the size, as what drives the configured region.
 
     Raises:
         UserError: The configured substeps are too long for any current.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, driver: bool = False) -> None:
         case = Case(config, torch.float32, torch.device("cpu"))
-        super().__init__(case.grid)
-        self.wet = case.wet
-        self._start = {name: x[0].numpy() for name, x in case.state.items()}
+        super().__init__(coarser(case.grid) if driver else case.grid)
+        self.wet, state = case.wet, case.state
+        if driver:
+            ocean = InventedOcean(self.grid)
+            self.wet, state = ocean.wet, ocean.state(case.speed).to(torch.float32)
+        self._start = {name: x[0].numpy() for name, x in state.items()}
 
     def _field(self, name: str, day: int) -> NDArray[np.float32]:
         rng = np.random.default_rng([sum(map(ord, name)), day])
@@ -94,7 +108,8 @@ class Scene:
         batches: Endless micro-batches of one process.
         source: Where they come from.
         windows: Number of different windows.
-        window_mb: Bytes of one window with its climatologies, MB.
+        window_mb: Bytes of one window with its climatologies and, in a region, the driver's
+            states, MB.
         lead: Micro-batches that loader processes may have made in advance.
         note: Why there are no stores though they were asked for; None: there are.
     """
@@ -167,6 +182,8 @@ def open_scene(
         layout = Layout(config.model_copy(update={"paths": paths}))
         period = first_days(config, stored)
         write_ocean(layout, sea, Variant("lz4"), period, config.forcing_names)
+        if config.region is not None:
+            write_driver(layout, Sea(config, driver=True), Variant("lz4"), period)
         args = (layout, sea.grid, sea.wet, statistics, period, days, source)
         yield from _closed_after(_stored(config, *args))
 
@@ -198,7 +215,8 @@ def _stored(
     cache = settings.cache if source == "stores" else "none"
     stride = settings.stride if source == "stores" else 1
     reader = DayReader(layout, grid, wet, config.forcing_names, cache, period)
-    dataset = WindowDataset(reader, period, days, stride)
+    drive = (_own_drive if source == "stores" else driven_by_analyses)(config, layout, grid, wet)
+    dataset = WindowDataset(reader, period, days, stride, drive)
     if len(dataset) == 0:
         raise UserError(
             f"--days {days}: no window of {days + 1} days in {period.start} to {period.end}; "
@@ -222,6 +240,17 @@ def _stored(
     return Scene(grid, wet, statistics, batches, source, len(dataset), size, lead)
 
 
+def _own_drive(config: Config, layout: Layout, grid: Grid, wet: Mask) -> Drive | None:
+    """How the last stage of the curriculum drives a region's windows; None: it is none."""
+    if config.region is None:
+        return None
+    settings, forecasts = config.training, config.region.forecasts
+    part, period = settings.curriculum[-1].forecasts, config.periods.train
+    driver = Driver(layout, grid, wet, period if settings.cache == "memory" else None)
+    starts = tuple(forecasts.starts(period)) if part > 0 else ()
+    return Drive(driver, starts, forecasts.days, part, (settings.seed, 0))
+
+
 def batch_in_memory(sea: Ocean, config: Config, days: int) -> Batch:
     """A micro-batch of equal windows, 0 on land."""
     window = {
@@ -236,14 +265,14 @@ def batch_in_memory(sea: Ocean, config: Config, days: int) -> Batch:
             ("forcing", config.forcing_names),
             ("climatology", PROGNOSTIC),
             ("forcing_climatology", config.forcing_names),
+            *(() if config.region is None else (("outer", PROGNOSTIC),)),
         )
     }
     return collate([{**window, "start": 0}] * config.training.batch)
 
 
 def _window_mb(config: Config, grid: Grid, days: int) -> float:
-    """Float32 bytes of so many days with their climatologies, MB."""
-    nz, ny, nx = grid.shape
-    names = (*PROGNOSTIC, *config.forcing_names)
-    fields = sum(nz if VARIABLES[name].has_depth else 1 for name in names)
-    return 2 * days * 4 * fields * ny * nx / MEGABYTE
+    """Float32 bytes of so many days with their climatologies and a region's driver, MB."""
+    both = 2 * day_bytes(grid, (*PROGNOSTIC, *config.forcing_names))
+    driver = 0 if config.region is None else day_bytes(grid, PROGNOSTIC)
+    return days * (both + driver) / MEGABYTE

@@ -3,8 +3,8 @@
 The parts follow one another without a gap, so that they add up to the step:
     data        waiting for the next batch
     copy        from there to the model's first day: moving the batch to the device
-    skeleton, ilap, state, loss
-                forward, all days together
+    skeleton, gate, ilap, state, loss
+                forward, all days together; `gate` in regions that have one, with its correction
     glue        the rest of the forward pass: normalisation, masks, concatenation
     backward    until the last gradient is there; with activation checkpointing it recomputes
                 what the forward pass did not keep, with the fused core the day's fields
@@ -24,9 +24,18 @@ from hybridom.bench.bandwidth import mark, spans
 from hybridom.data.datasets import Batch
 from hybridom.training.optimise import Optimisation
 
-PARTS = ("data", "copy", "skeleton", "ilap", "state", "loss", "glue", "backward", "update")
+PARTS = (
+    *("data", "copy", "skeleton", "gate", "ilap", "state", "loss"),
+    *("glue", "backward", "update"),
+)
 # Attribute of the model -> the part that its forward pass is.
-TERMS = {"skeleton": "skeleton", "ilap": "ilap", "inversion": "ilap", "state": "state"}
+TERMS = {
+    "skeleton": "skeleton",
+    "gate": "gate",
+    "ilap": "ilap",
+    "inversion": "ilap",
+    "state": "state",
+}
 
 
 class Timeline:
@@ -94,12 +103,15 @@ class Watched(nn.Module):
 def step_parts(
     optimisation: Optimisation, batches: Iterator[Batch], step: int, device: torch.device
 ) -> dict[str, float]:
-    """Seconds of each of `PARTS` in optimiser step `step`, which is taken."""
+    """Seconds of each of `PARTS` that the model has, in optimiser step `step`, which is taken."""
     timeline = Timeline(device)
     timeline.begin("update")
     with _watched(optimisation, timeline):
         optimisation.take_step(_watched_batches(batches, timeline), step, False)
-    return timeline.seconds()
+    found = timeline.seconds()
+    if optimisation.model.gate is None:
+        del found["gate"]
+    return found
 
 
 def _watched_batches(batches: Iterator[Batch], timeline: Timeline) -> Iterator[Batch]:

@@ -23,9 +23,10 @@ def table(result: dict[str, Any]) -> str:
     measured = {name: row for name, row in result["variants"].items() if "skipped" not in row}
     for name, row in result["variants"].items():
         lines.append(f"{name:12}" + (_speed(row) if name in measured else f"  {row['skipped']}"))
-    lines += ["", f"{'s a step':12}" + "".join(f"{part:>10}" for part in (*PARTS, "sum"))]
+    named = [part for part in PARTS if any(part in row["parts"] for row in measured.values())]
+    lines += ["", f"{'s a step':12}" + "".join(f"{part:>10}" for part in (*named, "sum"))]
     for name, row in measured.items():
-        parts = [row["parts"][part] for part in PARTS]
+        parts = [row["parts"][part] for part in named]
         lines.append(f"{name:12}" + "".join(f"{x:10.3g}" for x in (*parts, sum(parts))))
     return "\n".join([*lines, "", *_traits(measured), "", *_counted(result["variants"])])
 

@@ -187,7 +187,9 @@ def _model_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def _overlap(table: pd.DataFrame, first: str, other: str) -> np.ndarray:
     a, b, c, d = (
-        table[f"{end}_{label}"].to_numpy() for label in (first, other) for end in ("low", "high")
+        table[f"{end}_{label}"].to_numpy(dtype=float)  # a family without rows has no type
+        for label in (first, other)
+        for end in ("low", "high")
     )
     words = np.where((a <= d) & (c <= b), "yes", "no").astype(object)
     words[~np.isfinite(np.stack([a, b, c, d])).all(axis=0)] = ""

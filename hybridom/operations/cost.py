@@ -13,7 +13,7 @@ from itertools import groupby
 from hybridom.config import Config
 from hybridom.errors import UserError
 from hybridom.layout import Layout
-from hybridom.operations import cost_storage, cost_trace, cost_training
+from hybridom.operations import cost_driver, cost_storage, cost_trace, cost_training
 from hybridom.operations.cost_item import Cost
 from hybridom.operations.cost_ocean import ocean_cells
 
@@ -33,17 +33,21 @@ def estimate(config: Config, gpu_tflops: float) -> list[Cost]:
             that activation checkpointing does again; `hybridom bench train` prints it.
 
     Returns:
-        Lines, those of one part together. Without networks there are none about training.
+        Lines, those of one part together. Without networks there are none about training. Of a
+        region's driver, the forecasts that the region takes, unless its files are there already.
 
     Raises:
-        UserError: `gpu_tflops` is not positive; a network refuses its configuration.
+        UserError: `gpu_tflops` is not positive; a network refuses its configuration; the driver
+            does not serve the region.
     """
     if not gpu_tflops > 0:
         raise UserError(f"--gpu-tflops {gpu_tflops:g}: expected a number above 0, such as 60")
     layout = Layout(config)
     ocean = ocean_cells(config, layout)
     storage = [*cost_storage.raw_files(config, layout), *cost_storage.stores(config, ocean)]
-    memory = cost_training.host_memory(config, ocean.grid)
+    driver = cost_driver.driver_config(config, config.experiment)
+    outer = None if driver is None else cost_driver.grid_of(driver)
+    memory = cost_training.host_memory(config, ocean.grid, outer)
     work: list[Cost] = []
     results = [cost_storage.forecasts(config, ocean)]
     if cost_trace.has_networks(config):
@@ -53,7 +57,11 @@ def estimate(config: Config, gpu_tflops: float) -> list[Cost]:
         work += cost_training.arithmetic(config, ocean.grid, found)
         work += cost_training.hours(config, ocean.grid, found, gpu_tflops)
     results.append(cost_storage.scores(config))
-    return [*storage, *results, _in_sum(results), *memory, *work]
+    storage += [*results, _in_sum(results)]
+    if driver is not None:
+        storage += cost_driver.storage(config, driver)
+        work += cost_driver.hours(config, driver, gpu_tflops)
+    return [*storage, *memory, *work]
 
 
 def table(costs: Sequence[Cost]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hybridom.config import Config
+from hybridom.config.networks import NONE
 from hybridom.data.days import DAYS_IN_YEAR
 from hybridom.data.prepare.percentiles import nearest_levels
+from hybridom.gate import SOURCES, TRACERS
 from hybridom.layout import Layout
 from hybridom.operations.cost_item import GIGA, Cost, Made
 from hybridom.operations.cost_ocean import Ocean
@@ -113,14 +115,15 @@ def stores(config: Config, ocean: Ocean) -> list[Cost]:
     return [*found, _gb("grid file and statistics", small, "measured", how)]
 
 
-def forecasts(config: Config, ocean: Ocean) -> Cost:
+def forecasts(config: Config, ocean: Ocean, starts: int | None = None) -> Cost:
     """Stores of the forecasts.
 
     Args:
         config: The configuration.
         ocean: Its ocean cells.
+        starts: Number of start dates; None for those of the configuration.
     """
-    starts = len(config.forecast.start_dates())
+    starts = len(config.forecast.start_dates()) if starts is None else starts
     days = config.forecast.days + 1
     state = _state(config, ocean, PROGNOSTIC, exact=True)
     how = f"{starts} starts x {days} days x {_mb(state)} MB"
@@ -136,10 +139,23 @@ def scores(config: Config) -> Cost:
     starts, leads = len(config.forecast.start_dates()), config.forecast.days
     fields = 4 * len(config.grid.depths) + 1
     regions = 1 + len(config.evaluation.regions) + len(config.evaluation.named_regions)
+    regions += 2 * (config.evaluation.edges > 0)
     forecasters = 1 + len(config.evaluation.baselines)
     amount = SCORE_BYTES * starts * leads * fields * regions * forecasters + FIGURES_BYTES
     how = "bytes for each start, lead, field, region and baseline, and the figures, of the demo"
+    if config.networks.gate.name != NONE:
+        amount += starts * gate_bytes(config)
+        how += "; weights of the gate"
     return _gb("scores and figures", amount, "estimated", how)
+
+
+def gate_bytes(config: Config) -> float:
+    """Bytes of the weights that are kept of the gate along one forecast."""
+    leads = sum(lead <= config.forecast.days for lead in config.evaluation.gate_leads)
+    gating, levels = config.networks.gating, len(config.grid.depths)
+    maps = len(SOURCES) * len(TRACERS)
+    maps *= (2 if gating.directions == "each" else 1) * (levels if gating.levels == "each" else 1)
+    return float(VALUE * leads * maps * _cells(config))
 
 
 def state_bytes(config: Config, ocean: Ocean) -> float:

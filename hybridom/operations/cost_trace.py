@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybridom.bench import train_count
 from hybridom.bench.step import unit_statistics
 from hybridom.bench.train_count import Bytes
 from hybridom.bench.train_variants import with_overrides
 from hybridom.config import Config
+from hybridom.config.networks import NONE
 from hybridom.grid import Grid
 from hybridom.training.rollout import Rollout
 
@@ -82,7 +85,8 @@ class Trace:
 
 def has_networks(config: Config) -> bool:
     """Whether there is anything to train."""
-    return any(network.name != "none" for network in (config.networks.ilap, config.networks.state))
+    networks = (getattr(config.networks, name) for name in train_count.TERMS)
+    return any(network.name != NONE for network in networks)
 
 
 def trace(config: Config, grid: Grid) -> Trace:
@@ -118,6 +122,25 @@ def trace(config: Config, grid: Grid) -> Trace:
         weights=one.weights,
         **_lines(one, two),
     )
+
+
+def forward_flop(config: Config, grid: Grid) -> int:
+    """FLOP of the networks for one day of a forecast.
+
+    Args: As `trace`.
+
+    Raises:
+        UserError: A network refuses its configuration.
+    """
+    config = with_overrides(config, ["networks.compile=false", "training.batch=1"])
+    statistics = unit_statistics(grid.nz, config.forcing_names)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        wet = np.ones(grid.shape, bool)
+        rollout = train_count.fake_rollout(config, grid, wet, statistics, mode)
+        _leave_networks_alone(rollout)
+        with FlopCounterMode(display=False, custom_mapping=train_count.FORMULAS) as counter:
+            rollout(train_count.fake_batch(config, grid, 1))
+        return counter.get_total_flops()
 
 
 def parameters(rollout: Rollout) -> dict[str, int]:

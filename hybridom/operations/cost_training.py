@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hybridom.config import Config
 from hybridom.data.history import WORKING_BYTES
 from hybridom.grid import Grid
@@ -21,19 +23,22 @@ TENSOR_BYTES = 300  # around each tensor of a checkpoint, measured
 SMALL_BYTES = 16e3  # of its grid, statistics and plain values, measured
 
 
-def host_memory(config: Config, grid: Grid) -> list[Cost]:
+def host_memory(config: Config, grid: Grid, driver: Grid | None = None) -> list[Cost]:
     """Main memory of preparation and of training.
 
     Args:
         config: The configuration.
         grid: Its grid.
+        driver: Grid of a region's driver, whose analyses a cache holds; None: not known.
     """
     days = config.periods.train.length
-    day = _day_bytes(config, grid)
+    day = _day_bytes(grid, (*PROGNOSTIC, *config.forcing_names))
+    driver_held = 0.0 if driver is None else days * _day_bytes(driver, PROGNOSTIC)
     working = min(float(WORKING_BYTES), days * day)
     settings = config.training
-    window = 2 * (_longest(config) + 1) * day
-    held = (days + config.periods.validation.length + 365) * day
+    outer = 0.0 if config.region is None else _day_bytes(grid, PROGNOSTIC)
+    window = (_longest(config) + 1) * (2 * day + outer)
+    held = (days + config.periods.validation.length + 365) * day + driver_held
     cache = held if settings.cache == "memory" else 0.0
     loaders = settings.num_workers * (LOADER + PREFETCH * settings.batch * window)
     rank = RANK + cache + loaders + 2 * settings.batch * window
@@ -54,7 +59,8 @@ def host_memory(config: Config, grid: Grid) -> list[Cost]:
             "estimated",
             "each 1.2 GB (measured without CUDA, whose libraries add 2 to 3) + loaders, "
             f"{settings.num_workers} x (0.5 GB + 2 batches) + 2 batches"
-            + (" + all days in memory" if cache else ""),
+            + (" + all days in memory" if cache else "")
+            + (" + those of the driver" if cache and driver_held else ""),
         ),
     ]
 
@@ -273,8 +279,7 @@ def _steps(config: Config) -> int:
     return sum(stage.steps for stage in config.training.curriculum)
 
 
-def _day_bytes(config: Config, grid: Grid) -> float:
-    """Bytes of a day of state and forcing in single precision."""
-    names = (*PROGNOSTIC, *config.forcing_names)
+def _day_bytes(grid: Grid, names: Sequence[str]) -> float:
+    """Bytes of a day of some variables in single precision."""
     fields = sum(grid.nz if VARIABLES[name].has_depth else 1 for name in names)
     return float(FLOAT * fields * grid.ny * grid.nx)

@@ -24,14 +24,21 @@ from hybridom.data.prepare import prepare_grid, prepare_state
 from hybridom.errors import UserError
 from hybridom.grid import Grid, write_grid
 from hybridom.layout import Layout
-from hybridom.operations import cost, cost_ocean, cost_storage, cost_trace, cost_training
+from hybridom.operations import (
+    cost,
+    cost_driver,
+    cost_ocean,
+    cost_storage,
+    cost_trace,
+    cost_training,
+)
 from hybridom.operations.cost_trace import Line, Trace
 from hybridom.retrieve import arco
 from hybridom.retrieve.ocean import ocean_job
 from hybridom.stepper import HybridOM
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ("demo", "global_05", "global_025", "regional_025")
+CONFIGS = ("demo", "demo_region", "global_05", "global_025", "regional_025")
 CPU = torch.device("cpu")
 
 
@@ -335,6 +342,115 @@ def test_without_networks_nothing_is_said_of_training(tiny):
 def test_a_speed_of_nothing_is_refused(tiny):
     with pytest.raises(UserError, match="expected a number above 0"):
         cost.estimate(tiny, 0.0)
+
+
+# --- a region
+
+
+@pytest.fixture(scope="module")
+def region() -> Config:
+    return load(ROOT / "config" / "test_region.yaml")
+
+
+@pytest.fixture(scope="module")
+def driver(region: Config) -> Config:
+    found = cost_driver.driver_config(region, "test_region")
+    assert found is not None
+    return found
+
+
+def test_the_driver_is_that_of_its_file(region, driver, tmp_path, monkeypatch):
+    assert (driver.experiment, driver.grid.name) == ("test_coarse", "global_12_test_coarse")
+    assert cost_driver.driver_config(driver, "test_coarse") is None
+    there = with_overrides(region, ["region.driver.file=null"])
+    assert cost_driver.driver_config(there, "test_region") is None
+    elsewhere = with_overrides(region, ["region.driver.experiment=other"])
+    with pytest.raises(UserError, match=r"'other'.*'test_coarse'"):
+        cost_driver.driver_config(elsewhere, "test_region")
+    monkeypatch.chdir(tmp_path)  # the project is looked in too
+    assert cost_driver.driver_config(region, "test_region") == driver
+
+
+def test_a_region_takes_forecasts_of_its_driver(region, driver):
+    # 4 days every 4 of 16 days of training and of 5 of validation, and 2 tests
+    assert len(region.region.forecasts.starts(region.periods.train)) == 3
+    assert len(region.region.forecasts.starts(region.periods.validation)) == 1
+    assert len(cost_driver.forecast_starts(region)) == 3 + 1 + 2
+    (row,) = cost_driver.storage(region, driver)
+    ocean = cost_ocean.ocean_cells(driver, Layout(driver))
+    of_two = cost_storage.forecasts(driver, ocean)
+    assert len(driver.forecast.start_dates()) == 2
+    assert row.amount == pytest.approx(3 * of_two.amount)
+    assert "6 starts x 11 days" in row.how and "4 of them for training" in row.how
+    assert "hybridom cost --config config/test_coarse.yaml" in row.how
+    undriven = with_overrides(region, ["training.curriculum=[{days: 1, steps: 1}]"])
+    assert len(cost_driver.forecast_starts(undriven)) == 1 + 2
+
+
+def test_hours_of_the_driver_are_those_of_its_forward_pass(region, driver):
+    found = cost_trace.trace(driver, grid_of(driver))
+    day = found.forward.more
+    assert cost_trace.forward_flop(driver, grid_of(driver)) == pytest.approx(day, rel=1e-6)
+    (row,) = cost_driver.hours(region, driver, 2.0)
+    day += cost_training.skeleton_flop(driver, grid_of(driver))
+    assert row.amount == pytest.approx(6 * 10 * day / 2e12 / 3600)
+
+
+def test_the_driver_stands_in_the_table_of_a_region(region):
+    found = amounts(cost.estimate(region, 60.0))
+    assert found["forecasts of the driver (test_coarse)"] > found["forecasts"] > 0
+    assert found["making those of the driver (test_coarse)"] > 0
+    # they lie in the driver's folder
+    assert found["results in sum"] == pytest.approx(sum(found[what] for what in cost.RESULTS))
+    there = amounts(cost.estimate(with_overrides(region, ["region.driver.file=null"]), 60.0))
+    assert not [what for what in there if "driver" in what]
+
+
+def test_a_window_in_memory_has_the_driver_too(region, driver):
+    def training(config: Config, outer: Grid | None) -> float:
+        return 1e9 * cost_training.host_memory(config, grid_of(config), outer)[1].amount
+
+    ranks, batch, days = region.training.ranks, region.training.batch, 2
+    plain = ["networks.gate.name=none", "networks.correction.name=none", "networks.driver=none"]
+    plain += ["training.curriculum=[{days: 2, steps: 1}]", "region=null", "evaluation.edges=0"]
+    alone = with_overrides(region, [*plain, "evaluation.baselines=[persistence]"])
+    outer = 4 * 13 * 8 * 16 * (days + 1) * 2 * batch
+    assert region.training.num_workers == 0 and region.training.cache == "memory"
+    grown = training(region, None) - training(alone, None)
+    assert grown == pytest.approx(ranks * outer)
+    # a cache keeps the driver's analyses, on its own grid and levels
+    nz, ny, nx = grid_of(driver).shape
+    held = 4 * (4 * nz + 1) * ny * nx * region.periods.train.length
+    grown = training(region, grid_of(driver)) - training(region, None)
+    assert grown == pytest.approx(ranks * held)
+
+
+def test_memory_of_a_region_is_that_of_bench_train(region):
+    grid = grid_of(region)
+    scales = unit_statistics(grid.nz, region.forcing_names)
+    found = cost_trace.trace(region, grid)
+    flop, bytes_ = train_count.count(region, grid, np.ones(grid.shape, bool), scales, 2)
+    assert found.flop(2) == pytest.approx(flop.useful, rel=1e-6)
+    assert found.window.of(2) == bytes_.window and found.weights == bytes_.weights
+    assert set(found.parameters) == {"ilap", "state", "gate", "correction"}
+
+
+def test_a_gate_alone_is_trained(region):
+    gate = with_overrides(region, ["networks.ilap.name=none", "networks.state.name=none"])
+    assert cost_trace.has_networks(gate)
+    assert not cost_trace.has_networks(
+        with_overrides(gate, ["networks.gate.name=none", "networks.correction.name=none"])
+    )
+
+
+def test_the_weights_of_a_gate_take_space(region):
+    assert cost_storage.gate_bytes(region) == 4 * 2 * 6 * 8 * 16  # leads 1 and 10 of 10 days
+    each = ["networks.gating={levels: each, directions: each}"]
+    more = with_overrides(region, each)
+    assert cost_storage.gate_bytes(more) == 2 * 3 * cost_storage.gate_bytes(region)
+    grown = cost_storage.scores(more).amount - cost_storage.scores(region).amount
+    starts = len(region.forecast.start_dates())
+    assert 1e9 * grown == pytest.approx(starts * 5 * cost_storage.gate_bytes(region))
 
 
 @pytest.mark.slow

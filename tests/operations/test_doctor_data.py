@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hybridom.operations.doctor import access, data, running
-from tests.operations.doctor_case import case, findings, only, statuses
+from tests.operations.doctor_case import ROOT, case, findings, only, statuses
 
 FILES = ("source.kind=files", "source.ocean_dir=ocean", "source.forcing_dir=air")
 SECRET = "s3cret-value"
@@ -117,6 +117,60 @@ def test_what_an_interrupted_run_left_is_listed():
     assert str(older) not in found
     put(of.layout.checkpoint)
     assert str(newer) not in only(data.unfinished, of).found
+
+
+# --- what drives a region
+
+REGION = ROOT / "config" / "test_region.yaml"
+
+
+def test_a_model_that_nothing_drives_has_no_driver_to_check():
+    assert "driver" not in [name for name, _ in data.checks(case())]
+    assert "driver" in [name for name, _ in data.checks(case(file=REGION))]
+
+
+def test_a_driver_with_a_file_is_made():
+    of = case(file=REGION)
+    put(of.layout.driver.state_manifest(2001))
+    grid, analyses, forecasts, fit = findings(data.driver, of)
+    assert statuses([grid, analyses, forecasts, fit]) == ["ok"] * 4
+    assert analyses.found.startswith("analyses: 1 of 2 are there; the workflow makes")
+    # 3 of training, 1 of validation, 2 tests
+    assert forecasts.found.startswith("forecasts: 0 of 6 are there")
+    assert "hybridom doctor --config config/test_coarse.yaml" in fit.found
+
+
+def test_a_driver_without_file_must_be_there():
+    of = case("region.driver.file=null", file=REGION)
+    put(of.layout.driver.grid_file)
+    starts = [f"2002-01-{day}" for day in ("13", "18", "21")]
+    starts += ["2001-12-28", "2002-01-01", "2002-01-05"]
+    for file in [
+        *(of.layout.driver.state_manifest(year) for year in (2001, 2002)),
+        *(of.layout.driver.experiment_dir / "forecast" / f"{start}.json" for start in starts),
+    ]:
+        put(file)
+    assert statuses(findings(data.driver, of)) == ["ok"] * 3
+    file.unlink()
+    *_, forecasts = findings(data.driver, of)
+    assert forecasts.status == "fail"
+    assert f"forecasts: 5 of 6 are there, {file} is not" in forecasts.found
+    assert "region.driver.file" in forecasts.remedy
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("region.driver.file=config/none.yaml", "none.yaml: cannot read"),
+        ("region.driver.grid=other", "region.driver.grid is 'other'"),
+        ("grid.depths=[9.572997, 55.76429, 160]", "its level 160 m is none of the driver"),
+        ("region.forecasts={days: 12, every: 1}", "region.forecasts.days is 12"),
+    ],
+)
+def test_a_driver_that_does_not_serve_is_a_failure(override, words):
+    found = only(data.driver, case(override, file=REGION))
+    assert found.status == "fail"
+    assert words in found.found
 
 
 # --- credentials

@@ -12,7 +12,7 @@ import pytest
 from hybridom.operations import cost
 from hybridom.operations.doctor import disk, places, quotas
 from hybridom.operations.doctor.places import FileSystem
-from tests.operations.doctor_case import case, command, findings, only, statuses
+from tests.operations.doctor_case import ROOT, case, command, findings, only, statuses
 
 GIGA = 1_000_000_000
 
@@ -64,6 +64,22 @@ def test_thresholds_of_extremes_take_space_where_they_are_scored():
     plain = disk.still_to_write(case("evaluation.families=[]"))["paths.resources"]
     of = case("evaluation.families=[extremes]")
     assert disk.still_to_write(of)["paths.resources"] > plain
+
+
+def test_forecasts_that_a_driver_has_still_to_make_take_space():
+    region = ROOT / "config" / "test_region.yaml"
+    of = case(file=region)
+    rows = {one.what: one.amount for one in cost.estimate(of.config, 60.0)}
+    whole = GIGA * rows["forecasts of the driver (test_coarse)"]
+    assert disk.driver_forecasts(of) == pytest.approx(whole)
+    own = GIGA * rows["forecasts"]
+    assert disk.still_to_write(of)["paths.results"] == pytest.approx(whole + own)
+    finish(of.layout.driver.forecast_manifest(of.config.forecast.start_dates()[0]))
+    assert disk.driver_forecasts(of) == pytest.approx(whole * 5 / 6)
+    # nobody makes them, or the check `driver` tells why not
+    for file in ("null", "config/none.yaml"):
+        assert disk.driver_forecasts(case(f"region.driver.file={file}", file=region)) == 0
+    assert disk.driver_forecasts(case()) == 0
 
 
 def test_what_is_fetched_counts_until_it_is_there():

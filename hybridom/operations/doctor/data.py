@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hybridom.operations.cost_driver import driver_config, forecast_starts
 from hybridom.operations.doctor.findings import Case, Checks, Finding, fail, ok, skip, spans
 
 # What the workflow takes for raw files, see `raw_files` of workflow/rules/common.smk.
@@ -17,7 +18,8 @@ SHOWN = 5
 
 def checks(case: Case) -> Checks:
     """The checks of this group."""
-    return ("source", source), ("stores", stores), ("unfinished", unfinished)
+    own = ("source", source), ("stores", stores), ("unfinished", unfinished)
+    return own if case.config.region is None else (*own, ("driver", driver))
 
 
 def source(case: Case) -> Iterator[Finding]:
@@ -114,6 +116,37 @@ def stores(case: Case) -> Iterator[Finding]:
         missing = [year for year in years if not manifest(year).exists()]
         found = f"{name}: {len(years) - len(missing)} of {len(years)} years prepared"
         yield ok("stores", found + (f", to do: {spans(missing)}" if missing else ""))
+
+
+def driver(case: Case) -> Iterator[Finding]:
+    """Whether what drives a region is there, or can be made."""
+    config, region = case.config, case.config.region
+    assert region is not None
+    made = driver_config(config, str(case.file))
+    of, periods = case.layout.driver, config.periods
+    years = sorted({*periods.train.years, *periods.validation.years})
+    wanted = {
+        "grid": [of.grid_file],
+        "analyses": [of.state_manifest(year) for year in years],
+        "forecasts": [of.forecast_manifest(start) for start in forecast_starts(config)],
+    }
+    for kind, files in wanted.items():
+        missing = [file for file in files if not file.exists()]
+        there = f"{kind}: {len(files) - len(missing)} of {len(files)} are there"
+        if not missing:
+            yield ok("driver", there)
+        elif made is not None:
+            yield ok("driver", f"{there}; the workflow makes what is missing")
+        else:
+            yield fail(
+                "driver",
+                f"{there}, {missing[0]} is not",
+                "make them with the driver's configuration, name it in region.driver.file, or "
+                "correct region.driver.experiment and region.driver.grid",
+            )
+    if made is not None:
+        file = region.driver.file
+        yield ok("driver", f"{file} fits; look at it with hybridom doctor --config {file}")
 
 
 def unfinished(case: Case) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hybridom import slurm
+from hybridom.errors import UserError
 from hybridom.operations.doctor import places, quotas
 from hybridom.operations.doctor.findings import Case, Checks, Finding, fail, ok, skip, warn
 from hybridom.retrieve.plan import human
@@ -86,11 +87,31 @@ def still_to_write(case: Case) -> dict[str, float]:
     starts = config.forecast.start_dates()
     share = sum(not layout.forecast_manifest(start).exists() for start in starts) / len(starts)
     results = share * GIGA * cost_storage.forecasts(config, ocean).amount
+    results += driver_forecasts(case)
     return {
         "paths.resources": resources,
         "paths.results": results,
         "paths.raw": still_to_simulate(case) + still_to_fetch(case),
     }
+
+
+def driver_forecasts(case: Case) -> float:
+    """Bytes of the forecasts that a region's driver has still to make for it."""
+    from hybridom.operations import cost_driver
+    from hybridom.operations.cost_item import GIGA
+
+    try:
+        driver = cost_driver.driver_config(case.config, str(case.file))
+    except UserError:
+        return 0.0  # the check `driver` tells it
+    if driver is None:
+        return 0.0
+    starts, manifest = (
+        cost_driver.forecast_starts(case.config),
+        case.layout.driver.forecast_manifest,
+    )
+    share = sum(not manifest(start).exists() for start in starts) / len(starts)
+    return share * GIGA * sum(c.amount for c in cost_driver.storage(case.config, driver))
 
 
 def still_to_simulate(case: Case) -> float:
