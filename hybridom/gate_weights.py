@@ -24,11 +24,10 @@ from hybridom.data.prepare import model_grid
 from hybridom.data.stores import open_store
 from hybridom.errors import UserError
 from hybridom.forecast import ForecastSlabs, outer_forecast
+from hybridom.gate import SOURCES, TRACERS
 from hybridom.layout import Layout
 
 DIMENSIONS = ("lead", "source", "tracer", "direction", "level", "latitude", "longitude")
-SOURCES = ("fine", "driver_today", "driver_tomorrow")
-TRACERS = ("thetao", "so")
 
 log = logging.getLogger(__name__)
 

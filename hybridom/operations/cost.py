@@ -46,8 +46,7 @@ def estimate(config: Config, gpu_tflops: float) -> list[Cost]:
     ocean = ocean_cells(config, layout)
     storage = [*cost_storage.raw_files(config, layout), *cost_storage.stores(config, ocean)]
     driver = cost_driver.driver_config(config, config.experiment)
-    outer = None if driver is None else cost_driver.grid_of(driver)
-    memory = cost_training.host_memory(config, ocean.grid, outer)
+    memory = cost_training.host_memory(config, ocean.grid)
     work: list[Cost] = []
     results = [cost_storage.forecasts(config, ocean)]
     if cost_trace.has_networks(config):

@@ -23,22 +23,21 @@ TENSOR_BYTES = 300  # around each tensor of a checkpoint, measured
 SMALL_BYTES = 16e3  # of its grid, statistics and plain values, measured
 
 
-def host_memory(config: Config, grid: Grid, driver: Grid | None = None) -> list[Cost]:
+def host_memory(config: Config, grid: Grid) -> list[Cost]:
     """Main memory of preparation and of training.
 
     Args:
         config: The configuration.
         grid: Its grid.
-        driver: Grid of a region's driver, whose analyses a cache holds; None: not known.
     """
     days = config.periods.train.length
     day = _day_bytes(grid, (*PROGNOSTIC, *config.forcing_names))
-    driver_held = 0.0 if driver is None else days * _day_bytes(driver, PROGNOSTIC)
     working = min(float(WORKING_BYTES), days * day)
     settings = config.training
     outer = 0.0 if config.region is None else _day_bytes(grid, PROGNOSTIC)
     window = (_longest(config) + 1) * (2 * day + outer)
-    held = (days + config.periods.validation.length + 365) * day + driver_held
+    # The driver's analyses are held on the cells of the region.
+    held = (days + config.periods.validation.length + 365) * day + days * outer
     cache = held if settings.cache == "memory" else 0.0
     loaders = settings.num_workers * (LOADER + PREFETCH * settings.batch * window)
     rank = RANK + cache + loaders + 2 * settings.batch * window
@@ -60,7 +59,7 @@ def host_memory(config: Config, grid: Grid, driver: Grid | None = None) -> list[
             "each 1.2 GB (measured without CUDA, whose libraries add 2 to 3) + loaders, "
             f"{settings.num_workers} x (0.5 GB + 2 batches) + 2 batches"
             + (" + all days in memory" if cache else "")
-            + (" + those of the driver" if cache and driver_held else ""),
+            + (" + those of the driver" if cache and outer else ""),
         ),
     ]
 

@@ -406,23 +406,19 @@ def test_the_driver_stands_in_the_table_of_a_region(region):
     assert not [what for what in there if "driver" in what]
 
 
-def test_a_window_in_memory_has_the_driver_too(region, driver):
-    def training(config: Config, outer: Grid | None) -> float:
-        return 1e9 * cost_training.host_memory(config, grid_of(config), outer)[1].amount
+def test_a_window_and_a_cache_in_memory_have_the_driver_too(region):
+    def training(config: Config) -> float:
+        return 1e9 * cost_training.host_memory(config, grid_of(config))[1].amount
 
     ranks, batch, days = region.training.ranks, region.training.batch, 2
     plain = ["networks.gate.name=none", "networks.correction.name=none", "networks.driver=none"]
     plain += ["training.curriculum=[{days: 2, steps: 1}]", "region=null", "evaluation.edges=0"]
     alone = with_overrides(region, [*plain, "evaluation.baselines=[persistence]"])
-    outer = 4 * 13 * 8 * 16 * (days + 1) * 2 * batch
     assert region.training.num_workers == 0 and region.training.cache == "memory"
-    grown = training(region, None) - training(alone, None)
-    assert grown == pytest.approx(ranks * outer)
-    # a cache keeps the driver's analyses, on its own grid and levels
-    nz, ny, nx = grid_of(driver).shape
-    held = 4 * (4 * nz + 1) * ny * nx * region.periods.train.length
-    grown = training(region, grid_of(driver)) - training(region, None)
-    assert grown == pytest.approx(ranks * held)
+    # on the region's cells: of each day of a window, and of each day of training
+    outer = 4 * 13 * 8 * 16
+    grown = outer * ((days + 1) * 2 * batch + region.periods.train.length)
+    assert training(region) - training(alone) == pytest.approx(ranks * grown)
 
 
 def test_memory_of_a_region_is_that_of_bench_train(region):

@@ -448,6 +448,7 @@ def training_memory():
         states = 2 * windows * (1 + settings.num_workers)  # the step's and those made in advance
         if settings.cache == "memory":
             states += periods.train.length + periods.validation.length + 366
+            states += periods.train.length if CONFIG.region else 0  # the driver's analyses
         most = max(most, 4000 + 500 * settings.num_workers + states * STATE_MB)
     return memory(0, base=RANKS_PER_NODE * most)
 
