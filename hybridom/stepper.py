@@ -168,20 +168,19 @@ class HybridOM(nn.Module):
             UserError: A field of the state does not fit the grid or the type of the model.
         """
         require_fit("state", dict(state.items()), self.grid, self.vorticity_scale.dtype)
-        state = self._clean(state)  # NaN on land would reach the gradients
+        driven = self._driver(now, then)
+        # NaN on land would reach the gradients.
+        state = driven[0] if self.driver == "state" else self._clean(state)
         if self.bulk:
             now, then = self._with_own_fluxes(state, now), self._with_own_fluxes(state, then)
         forcing = self._forcing_channels(now, then)
         climatology = self._clean(now.climatology)
-        driven = self._driver(now, then)
+        anomaly = self.normaliser.anomaly(state, climatology)
         if self.driver == "state":
-            state, provisional = driven
-            anomaly = self.normaliser.anomaly(state, climatology)
+            provisional = driven[1]
         else:
-            anomaly = self.normaliser.anomaly(state, climatology)
             provisional, vorticity = self._physics_day(state, now.forcing, then.forcing)
-            seen = self._seen_by_gate(state, driven, now, then)
-            provisional = self._gated(provisional, seen, forcing)
+            provisional = self._gated(provisional, [state, *driven], now, then, forcing)
             provisional = self._currents(provisional, vorticity, anomaly, forcing)
         if self.state is None:
             return self._at_open_edges(self._clean(provisional), then)
@@ -216,8 +215,8 @@ class HybridOM(nn.Module):
         state = self._clean(state)
         if self.gate is None:
             return ungated_weights(state, self.wet[0])
-        seen = self._seen_by_gate(state, self._driver(now, then), now, then)
-        return self.gate.weights(*seen, self._static(state.zos.unsqueeze(-3)), self._learned)
+        states, static = [state, *self._driver(now, then)], self._static(state.zos.unsqueeze(-3))
+        return self.gate.weights(states, self._normals(now, then), static, self._learned)
 
     def unroll(self, state: OceanState, conditions: Iterable[Conditions]) -> Iterator[OceanState]:
         """Step day after day; training, validation and forecast all come through here.
@@ -297,21 +296,22 @@ class HybridOM(nn.Module):
     def _gated(
         self,
         provisional: OceanState,
-        seen: tuple[list[OceanState], list[OceanState]],
+        states: list[OceanState],
+        now: Conditions,
+        then: Conditions,
         forcing: Tensor,
     ) -> OceanState:
-        """Add what the gated fluxes bring in within the day."""
+        """Add what the gated fluxes of the region and its driver bring in within the day."""
         if self.gate is None:
             return provisional
-        thetao, so = self.gate(*seen, self._static(forcing), forcing, self._learned)
+        static, normals = self._static(forcing), self._normals(now, then)
+        thetao, so = self.gate(states, normals, static, forcing, self._learned)
         return replace(provisional, thetao=provisional.thetao + thetao, so=provisional.so + so)
 
-    def _seen_by_gate(
-        self, state: OceanState, driven: list[OceanState], now: Conditions, then: Conditions
-    ) -> tuple[list[OceanState], list[OceanState]]:
-        """The states whose fluxes are blended, and the climatology of the day of each."""
-        today, tomorrow = self._clean(now.climatology), self._clean(then.climatology)
-        return [state, *driven], [today, today, tomorrow]
+    def _normals(self, now: Conditions, then: Conditions) -> list[OceanState]:
+        """Climatology of the days of the states whose fluxes are blended."""
+        today = self._clean(now.climatology)
+        return [today, today, self._clean(then.climatology)]
 
     def _static(self, like: Tensor) -> Tensor:
         """Static features with the leading axes of (..., C, ny, nx)."""

@@ -181,7 +181,8 @@ def test_walls_keep_heat_and_salt_whatever_the_gate_and_the_correction_do():
         for day in days
     )
     thetao, so = model.gate(
-        *model._seen_by_gate(state, model._driver(now, then), now, then),
+        [state, *model._driver(now, then)],
+        model._normals(now, then),
         model._static(state.zos.unsqueeze(-3)),
         model._forcing_channels(now, then),
         model._learned,

@@ -91,6 +91,11 @@ class NetworksConfig(Section):
                 "correction: it belongs to the flux that networks.gate makes; name a gate, or set "
                 "correction.name to none"
             )
+        if self.gate.name != NONE and (self.gating.base, self.correction.name) == ("fine", NONE):
+            raise ValueError(
+                "gating.base: fine leaves the region's own flux to correction, and there is none: "
+                "name one, or set base to blend"
+            )
         if self.driver == "state" and (self.gate.name, self.ilap.name) != (NONE, NONE):
             raise ValueError(
                 "driver: state leaves only the network State; set gate.name, correction.name and "
