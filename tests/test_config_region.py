@@ -14,11 +14,8 @@ from hybridom.errors import UserError
 CONFIG = Path(__file__).parents[1] / "config"
 REGION = CONFIG / "demo_region.yaml"
 DEMO = CONFIG / "demo.yaml"
-NETWORK_ONLY = [
-    "skeleton.enabled=false",
-    "networks.gate.name=none",
-    "networks.correction.name=none",
-]
+UNGATED = ["networks.gate.name=none", "networks.correction.name=none"]
+NETWORK_ONLY = ["skeleton.enabled=false", *UNGATED]
 
 
 @pytest.mark.parametrize(
