@@ -92,12 +92,7 @@ def outer_forecast(
     if config.region is None:
         return None
     found = Driver(layout, grid, wet).forecast(start)
-    if found.days < config.forecast.days:
-        raise UserError(
-            f"{found.path}: the driver's forecast of {start} has {found.days} days, expected the "
-            f"{config.forecast.days} of forecast.days: make a longer one with the driver's "
-            "configuration, or shorten forecast.days"
-        )
+    found.require_days(config.forecast.days, "forecast.days")
     return found
 
 

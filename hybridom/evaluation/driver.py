@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from hybridom.data.driver import Driver
-from hybridom.errors import UserError
 from hybridom.grid import Grid
 from hybridom.layout import Layout
 
@@ -80,11 +79,5 @@ def open_driven(config: Any, layout: Layout, grid: Grid, wet: np.ndarray, start:
             that of the region.
     """
     forecast = Driver(layout, grid, wet).forecast(start)
-    if forecast.days < config.forecast.days:
-        raise UserError(
-            f"{layout.driver.forecast_store(start)}: leads end at {forecast.days}, expected those "
-            f"to {config.forecast.days} (forecast.days) to score the driver beside the region; "
-            "make a longer forecast of the driver, shorten forecast.days or take driver out of "
-            "evaluation.baselines"
-        )
+    forecast.require_days(config.forecast.days, "forecast.days")
     return Driven(forecast)

@@ -150,7 +150,7 @@ def test_a_driver_forecast_that_is_too_short_is_refused_with_the_numbers(tmp_pat
     region = make_region(tmp_path, starts=1)
     start = region.config.forecast.first
     write_driver_forecast(region.layout, start, 4)
-    with pytest.raises(UserError, match=r"leads end at 4, expected those to 5 \(forecast\.days\)"):
+    with pytest.raises(UserError, match=r"has 4 days, expected the 5 of forecast\.days"):
         open_case(narrow(region.config, "evaluate"), region.layout, start)
     write_driver_forecast(region.layout, start, 5)
     open_case(narrow(region.config, "evaluate"), region.layout, start)

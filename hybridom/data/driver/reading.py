@@ -154,6 +154,24 @@ class DriverForecast:
             )
         self.days = int(leads.size) - 1
 
+    def require_days(self, days: int, key: str) -> None:
+        """Make sure that it reaches a lead.
+
+        Args:
+            days: The lead.
+            key: What asks for it, for the message.
+
+        Raises:
+            UserError: It ends earlier.
+        """
+        if self.days < days:
+            raise UserError(
+                f"{self.path}: the driver's forecast of {self.start} has {self.days} days, "
+                f"expected the {days} of {key}: make a longer one with the driver's configuration "
+                f"(`hybridom forecast --start {self.start} --set forecast.days={days}`), or "
+                f"shorten {key}"
+            )
+
     def state(self, day: int) -> Fields:
         """The forecast at a lead: variable -> ([nz,] ny, nx), float32, 0 on land.
 

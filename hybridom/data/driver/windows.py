@@ -112,10 +112,4 @@ class DrivenWindows:
         for number in np.flatnonzero(self._covers.any(axis=0)):
             start = self._drive.starts[number]
             forecast = self._drive.driver.forecast(start)
-            if forecast.days < self._drive.days:
-                raise UserError(
-                    f"{forecast.path}: {forecast.days} leads, expected the {self._drive.days} of "
-                    "region.forecasts.days: make it again with "
-                    f"`hybridom forecast --start {start} --set forecast.days={self._drive.days}` "
-                    "and the driver's configuration"
-                )
+            forecast.require_days(self._drive.days, "region.forecasts.days")

@@ -151,7 +151,7 @@ def test_a_forecast_that_is_missing_or_too_short_is_found_before_the_first_draw(
     layout, start = spoiled.layout.driver, dt.date(2001, 1, 9)
     shutil.rmtree(layout.forecast_store(start))
     driven.write_forecast(spoiled.layout, start, 4)
-    with pytest.raises(UserError, match=r"2001-01-09.zarr: 4 leads, expected the 6 of region"):
+    with pytest.raises(UserError, match=r"2001-01-09 has 4 days, expected the 6 of region"):
         windows(spoiled, 0.01)
     layout.forecast_manifest(start).unlink()
     with pytest.raises(UserError, match="hybridom forecast --start 2001-01-09"):
