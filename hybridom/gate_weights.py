@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from hybridom.data.datasets import DayReader
 from hybridom.data.prepare import model_grid
 from hybridom.data.stores import open_store
 from hybridom.errors import UserError
+from hybridom.files import write_netcdf
 from hybridom.forecast import ForecastSlabs, outer_forecast
 from hybridom.gate import SOURCES, TRACERS
 from hybridom.layout import Layout
@@ -141,7 +141,4 @@ def _write(
         "checkpoint_sha256": loaded.digest,
         "hybridom_version": __version__,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    data.to_netcdf(temporary)
-    os.replace(temporary, path)
+    write_netcdf(path, data)

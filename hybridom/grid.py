@@ -7,7 +7,6 @@ have one more entry than cells: index `j` (`i`) is the southern (western) face o
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from hybridom import __version__
 from hybridom.constants import EARTH_RADIUS, OMEGA
 from hybridom.errors import UserError
+from hybridom.files import write_netcdf
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -285,10 +285,7 @@ def write_grid(
             },
         )
     ds.attrs.update(attrs, hybridom_version=__version__)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    ds.to_netcdf(temporary)
-    os.replace(temporary, path)
+    write_netcdf(path, ds)
 
 
 def read_grid(path: Path) -> tuple[Grid, Mask]:

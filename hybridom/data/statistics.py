@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from hybridom.data.history import Block, BlockRows, Cover, Float32, History, Wor
 from hybridom.data.stores import open_arrays
 from hybridom.data.sums import add_moments
 from hybridom.errors import UserError
+from hybridom.files import write_netcdf
 from hybridom.grid import Grid
 from hybridom.layout import Layout
 from hybridom.progress import track
@@ -248,7 +248,4 @@ def write_statistics(
                 },
             )
     dataset.attrs = {"Conventions": "CF-1.11", **attrs}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    dataset.to_netcdf(temporary)
-    os.replace(temporary, path)
+    write_netcdf(path, dataset)

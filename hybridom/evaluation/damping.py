@@ -15,7 +15,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +25,7 @@ from hybridom import __version__
 from hybridom.config import config_hash, narrow
 from hybridom.errors import UserError
 from hybridom.evaluation.stores import Climatology, Truth
+from hybridom.files import write_netcdf
 from hybridom.grid import Grid, read_grid
 from hybridom.layout import Layout
 from hybridom.progress import track
@@ -178,10 +178,7 @@ def write_damping(
         "config_hash": config_hash(narrow(config, "damping")),
         "grid_hash": grid.hash,
     }
-    layout.damping.parent.mkdir(parents=True, exist_ok=True)
-    temporary = layout.damping.with_name(layout.damping.name + ".partial")
-    data.to_netcdf(temporary)
-    os.replace(temporary, layout.damping)
+    write_netcdf(layout.damping, data)
 
 
 def read_damping(layout: Layout, grid: Grid, days: int) -> dict[str, np.ndarray]:

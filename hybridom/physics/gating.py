@@ -83,6 +83,7 @@ def face_weights(weights: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
     return geometry.interp_x_to_u(x), geometry.interp_y_to_v(y)
 
 
+@torch.no_grad()
 def driver_share(
     fine: Transport, drivers: Sequence[Transport], geometry: Geometry
 ) -> tuple[Tensor, Tensor]:
@@ -98,7 +99,7 @@ def driver_share(
         both = replace(driver.weights, above=w.clamp(max=0.0), below=w.clamp(min=0.0))
         rate = torch.maximum(rate, transport_rate(both, geometry))
     number = SECONDS_PER_DAY * rate.amax(dim=-3, keepdim=True)
-    share = (LARGEST_TRANSPORT / number.clamp(min=LARGEST_TRANSPORT)).detach()
+    share = LARGEST_TRANSPORT / number.clamp(min=LARGEST_TRANSPORT)
     x, y = geometry.pad_x(share), geometry.pad_y(share)
     return (
         torch.minimum(x[..., :-1], x[..., 1:]),
